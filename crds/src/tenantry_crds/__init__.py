@@ -1,0 +1,1 @@
+"""The API tenantry.dev as pydantic models, and the renderer of its CRDs."""

@@ -1,0 +1,1 @@
+"""The operator: Tenants become Postgres schemas, ServiceDeployments become releases."""

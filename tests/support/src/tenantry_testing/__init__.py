@@ -1,0 +1,1 @@
+"""Worlds for the tests: servers, operators, callers, the demo."""
