@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /usr/bin/env bash
 PY := .venv/bin/python
+RESULTS := .tenantry/results
 RUN := ./scripts/env && PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.tenantry/bin:$$PATH"
 
 .PHONY: help
@@ -33,7 +34,8 @@ doctor: ## Say what this machine has, lacks, and how to cure it
 	@$(RUN) $(PY) -m tenantry_cluster doctor
 
 .PHONY: test
-test: ## Everything: check, integration, e2e
+test: ## Everything: check, integration, e2e; and each row of docs/rows.md ran
+	@rm -rf $(RESULTS)
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory integration
 	@$(MAKE) --no-print-directory e2e
@@ -47,12 +49,12 @@ check: ## Format, lint, types, imports, drift, unit, property, contract
 	@$(RUN) lint-imports
 	@$(RUN) $(PY) -m tenantry_crds render --check
 	@$(RUN) $(PY) -m tenantry_testing.rows
-	@$(RUN) $(PY) -m pytest -q tests/unit tests/property tests/contract $(PYTEST_ARGS)
+	@$(RUN) $(PY) -m pytest -q --junitxml=$(RESULTS)/check.xml tests/unit tests/property tests/contract $(PYTEST_ARGS)
 
 .PHONY: integration
 integration: ## Adapters on a real Postgres and a real API server
 	@$(RUN) $(PY) -m tenantry_cluster binaries
-	@$(RUN) $(PY) -m pytest -q tests/integration $(PYTEST_ARGS)
+	@$(RUN) $(PY) -m pytest -q --junitxml=$(RESULTS)/integration.xml tests/integration $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: ## The cluster by helm, kubectl and HTTP (takes it down again unless it was up, or TENANTRY_KEEP is set)
