@@ -1,0 +1,35 @@
+"""Renders one Alembic script to SQL statements without a database."""
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script
+from sqlalchemy.dialects.postgresql import psycopg
+
+TERMINATOR = ";"
+
+
+class _Statements:
+    """Stands where Alembic expects a text stream. It writes one statement at a time, so nothing need be split."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.written.append(text.strip().removesuffix(TERMINATOR))
+
+    def flush(self) -> None: ...
+
+
+def render_script(script: Script) -> tuple[str, ...]:
+    """Return the statements of the script's `upgrade`, in order, without semicolons.
+
+    Not for two threads at once: Alembic's `op` is one proxy for the whole process.
+    """
+    statements = _Statements()
+    # "named": the statements are replayed without parameters, so a percent sign must not be doubled.
+    dialect = psycopg.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    options = {"as_sql": True, "output_buffer": statements}
+    context = MigrationContext.configure(dialect=dialect, opts=options)
+    with Operations.context(context):
+        script.module.upgrade()
+    return tuple(statements.written)
