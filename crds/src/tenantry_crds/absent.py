@@ -1,0 +1,113 @@
+"""The one table of what an absent field means. Every room asks here; nobody writes a default of their own."""
+
+from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
+from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
+from tenantry_crds.tenant import DeletionPolicy, DeletionProtection, TenantEffective, TenantSpec
+
+CONNECTION_LIMIT = 20
+SETTINGS = {
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+    "lock_timeout": "5s",
+}
+POSTGRES_PORT = 5432
+OPERATOR_CONNECTIONS = 8
+CA_KEY = "ca.crt"
+REPLICAS = 1
+DRAIN_SECONDS = 15
+PROGRESS_DEADLINE_SECONDS = 600
+REVISION_HISTORY_LIMIT = 3
+PATH_PREFIX = "/"
+
+
+def connection_limit(spec: TenantSpec) -> int:
+    given = spec.database.connection_limit if spec.database else None
+    return CONNECTION_LIMIT if given is None else given
+
+
+def settings(spec: TenantSpec) -> dict[str, str]:
+    """Return the settings that hold, by the names Postgres gives them; work_mem only if it is given."""
+    given = spec.database.settings if spec.database else None
+    return {**SETTINGS, **(given.model_dump(by_alias=True, exclude_none=True) if given else {})}
+
+
+def secret_name(spec: TenantSpec, tenant: str) -> str:
+    given = spec.credentials.secret_name if spec.credentials else None
+    return given or f"{tenant}-database"
+
+
+def deletion_policy(spec: TenantSpec) -> DeletionPolicy:
+    return spec.deletion_policy or DeletionPolicy.RETAIN
+
+
+def deletion_protection(spec: TenantSpec) -> DeletionProtection:
+    return spec.deletion_protection or DeletionProtection.ENABLED
+
+
+def effective(spec: TenantSpec) -> TenantEffective:
+    """All of the above in the form of the status."""
+    return TenantEffective(
+        connection_limit=connection_limit(spec),
+        settings=settings(spec),
+        deletion_policy=deletion_policy(spec),
+        deletion_protection=deletion_protection(spec),
+    )
+
+
+def port(spec: DatabaseServerSpec) -> int:
+    return POSTGRES_PORT if spec.port is None else spec.port
+
+
+def tls_mode(spec: DatabaseServerSpec) -> TlsMode:
+    return (spec.tls and spec.tls.mode) or TlsMode.VERIFY_FULL
+
+
+def ca_key(spec: DatabaseServerSpec) -> str:
+    reference = spec.tls.ca_secret_ref if spec.tls else None
+    return (reference and reference.key) or CA_KEY
+
+
+def is_default(spec: DatabaseServerSpec) -> bool:
+    return bool(spec.default)
+
+
+def operator_connections(spec: DatabaseServerSpec) -> int:
+    given = spec.limits.operator_connections if spec.limits else None
+    return OPERATOR_CONNECTIONS if given is None else given
+
+
+def replicas(spec: ServiceDeploymentSpec) -> int:
+    return REPLICAS if spec.replicas is None else spec.replicas
+
+
+def drain_seconds(spec: ServiceDeploymentSpec) -> int:
+    given = spec.traffic.drain_seconds if spec.traffic else None
+    return DRAIN_SECONDS if given is None else given
+
+
+def strategy(spec: ServiceDeploymentSpec) -> StrategyType:
+    return spec.strategy.type if spec.strategy else StrategyType.ROLLING
+
+
+def progress_deadline_seconds(spec: ServiceDeploymentSpec) -> int:
+    given = spec.progress_deadline_seconds
+    return PROGRESS_DEADLINE_SECONDS if given is None else given
+
+
+def revision_history_limit(spec: ServiceDeploymentSpec) -> int:
+    return REVISION_HISTORY_LIMIT if spec.revision_history_limit is None else spec.revision_history_limit
+
+
+def target_port(spec: ServiceDeploymentSpec) -> int:
+    return spec.service.port if spec.service.target_port is None else spec.service.target_port
+
+
+def path_prefix(spec: ServiceDeploymentSpec) -> str:
+    given = spec.traffic.gateway.path_prefix if spec.traffic and spec.traffic.gateway else None
+    return given or PATH_PREFIX
+
+
+def gateway_namespace(spec: ServiceDeploymentSpec, namespace: str) -> str:
+    """Return the namespace that the gateway is in: the own one unless another is named."""
+    given = spec.traffic.gateway.namespace if spec.traffic and spec.traffic.gateway else None
+    return given or namespace

@@ -1,0 +1,278 @@
+"""The one table of condition and event reasons: what each means and what a person does about it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tenantry_crds.conditions import ConditionType as C
+
+
+class Reason(StrEnum):
+    # what holds
+    RECONCILED = "Reconciled"
+    PROVISIONED = "Provisioned"
+    ISSUED = "Issued"
+    AT_TARGET = "AtTarget"
+    CONNECTED = "Connected"
+    PRIVILEGES_GRANTED = "PrivilegesGranted"
+    HEALTHY = "Healthy"
+    MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
+    SCALED_TO_ZERO = "ScaledToZero"
+    REVISION_PROMOTED = "RevisionPromoted"
+    # what is under way
+    PROVISIONING = "Provisioning"
+    DELETING = "Deleting"
+    RETRYING = "Retrying"
+    WAITING_FOR_REPLICAS = "WaitingForReplicas"
+    WAITING_FOR_ROUTE = "WaitingForRoute"
+    DRAINING = "Draining"
+    # what a person has to cure
+    NOT_OURS = "NotOurs"
+    DATA_MISSING = "DataMissing"
+    PROTECTED = "Protected"
+    MIGRATION_FAILED = "MigrationFailed"
+    SERVER_NOT_FOUND = "ServerNotFound"
+    NO_DEFAULT_SERVER = "NoDefaultServer"
+    SERVER_UNREACHABLE = "ServerUnreachable"
+    IN_USE = "InUse"
+    INVALID_SPEC = "InvalidSpec"
+    NOT_REACHABLE = "NotReachable"
+    NAME_NOT_RESOLVED = "NameNotResolved"
+    AUTHENTICATION_FAILED = "AuthenticationFailed"
+    TLS_FAILED = "TlsFailed"
+    DATABASE_MISSING = "DatabaseMissing"
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    TOO_MANY_CONNECTIONS = "TooManyConnections"
+    VERSION_UNSUPPORTED = "VersionUnsupported"
+    PRIVILEGES_MISSING = "PrivilegesMissing"
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    DATABASE_ERROR = "DatabaseError"
+    KUBERNETES_ERROR = "KubernetesError"
+    INVALID_TEMPLATE = "InvalidTemplate"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    MINIMUM_REPLICAS_UNAVAILABLE = "MinimumReplicasUnavailable"
+    GATEWAY_NOT_FOUND = "GatewayNotFound"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    ROUTE_REFS_NOT_RESOLVED = "RouteRefsNotResolved"
+    # events only
+    REPAIRED = "Repaired"
+    ADOPTED = "Adopted"
+    RELEASED = "Released"
+    DELETED = "Deleted"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table; `conditions` is empty for a reason that only Events carry."""
+
+    reason: Reason
+    conditions: tuple[C, ...]
+    meaning: str
+    remedy: str = "Nothing."
+
+
+_WAIT = "Wait; the operator goes on by itself."
+
+TABLE: tuple[Entry, ...] = (
+    Entry(Reason.RECONCILED, (C.RECONCILING, C.STALLED), "Everything is as the spec wants it; nothing blocks."),
+    Entry(Reason.PROVISIONED, (C.READY, C.DATABASE_READY), "Schemas, roles and grants are in place."),
+    Entry(Reason.ISSUED, (C.CREDENTIALS_READY,), "The Secret holds a password that the login accepts."),
+    Entry(Reason.AT_TARGET, (C.MIGRATIONS_UP_TO_DATE,), "The services' schema has the released revision."),
+    Entry(Reason.CONNECTED, (C.READY, C.REACHABLE), "The server answered and the log-in was accepted."),
+    Entry(Reason.PRIVILEGES_GRANTED, (C.PRIVILEGES_SUFFICIENT,), "The log-in may do all that the operator does."),
+    Entry(Reason.HEALTHY, (C.READY,), "The newest revision serves with all its pods."),
+    Entry(Reason.MINIMUM_REPLICAS_AVAILABLE, (C.AVAILABLE,), "The stable revision has ready pods."),
+    Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
+    Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
+    Entry(
+        Reason.PROVISIONING,
+        (C.READY, C.RECONCILING, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE),
+        "Not all is in place yet.",
+        _WAIT,
+    ),
+    Entry(Reason.DELETING, (C.READY, C.RECONCILING, C.DELETING), "The object is being deleted.", _WAIT),
+    Entry(Reason.RETRYING, (C.RECONCILING,), "The last try failed for a passing cause; the next one follows.", _WAIT),
+    Entry(
+        Reason.WAITING_FOR_REPLICAS,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The gaining revision has not enough ready pods yet.",
+        "Wait; if it lasts, `kubectl describe` the pods of the revision.",
+    ),
+    Entry(
+        Reason.WAITING_FOR_ROUTE,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The gateway has not yet accepted the route's newest weights.",
+        "Wait; if it lasts, look at the HTTPRoute's status and the gateway's log.",
+    ),
+    Entry(
+        Reason.DRAINING,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The losing revision finishes its last requests.",
+        _WAIT,
+    ),
+    Entry(
+        Reason.NOT_OURS,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.CREDENTIALS_READY, C.DELETING),
+        "Something of this name exists and belongs to somebody else; it is left alone.",
+        "Choose another name, or remove what is named in the message if it is not needed.",
+    ),
+    Entry(
+        Reason.DATA_MISSING,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The registry says that the tenant has data, and the server has none. No empty schema is made in its place.",
+        "Check that the DatabaseServer points to the right server and database; restore from a backup.",
+    ),
+    Entry(
+        Reason.PROTECTED,
+        (C.DELETING,),
+        "Deletion was asked for while deletionProtection is Enabled; nothing is dropped.",
+        "Set spec.deletionProtection to Disabled to let it go.",
+    ),
+    Entry(
+        Reason.MIGRATION_FAILED,
+        (C.READY, C.STALLED, C.MIGRATIONS_UP_TO_DATE),
+        "A migration step failed and was rolled back.",
+        "Read the message; mend what it names.",
+    ),
+    Entry(
+        Reason.SERVER_NOT_FOUND,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The DatabaseServer that holds the tenant does not exist.",
+        "Create it, or create the Tenant anew with the name of one that exists.",
+    ),
+    Entry(
+        Reason.NO_DEFAULT_SERVER,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "The Tenant names no server and no DatabaseServer is the default.",
+        "Set spec.default of a DatabaseServer to true.",
+    ),
+    Entry(
+        Reason.SERVER_UNREACHABLE,
+        (C.READY, C.DATABASE_READY, C.DELETING),
+        "The tenant's server does not answer; it is tried again and again.",
+        "Look at the DatabaseServer's conditions; start the server.",
+    ),
+    Entry(
+        Reason.IN_USE,
+        (C.DELETING,),
+        "The DatabaseServer still holds tenants.",
+        "Delete its Tenants first.",
+    ),
+    Entry(
+        Reason.INVALID_SPEC,
+        (C.READY, C.STALLED),
+        "The spec has something that this version of the operator does not know.",
+        "Upgrade the operator, or remove what the message names.",
+    ),
+    Entry(
+        Reason.NOT_REACHABLE,
+        (C.READY, C.REACHABLE),
+        "No connection to host and port.",
+        "Check host, port, firewall and whether the server runs.",
+    ),
+    Entry(
+        Reason.NAME_NOT_RESOLVED,
+        (C.READY, C.REACHABLE),
+        "The host's name has no address.",
+        "Check spec.host and the cluster's DNS.",
+    ),
+    Entry(
+        Reason.AUTHENTICATION_FAILED,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY),
+        "The server refuses the log-in.",
+        "Put the right username and password into the Secret of credentialsSecretRef.",
+    ),
+    Entry(
+        Reason.TLS_FAILED,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY),
+        "The encrypted connection was refused, or the certificate is not for this host or not trusted.",
+        "Set tls.caSecretRef to the authority that signed the certificate, or correct spec.host.",
+    ),
+    Entry(
+        Reason.DATABASE_MISSING,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY),
+        "The server has no database of the name in spec.database.",
+        "Create it with the operator's log-in as the owner.",
+    ),
+    Entry(
+        Reason.CREDENTIALS_MISSING,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY),
+        "A Secret that the DatabaseServer names is not there or lacks a key.",
+        "Create the Secret in tenantry-system with the keys that the message names.",
+    ),
+    Entry(
+        Reason.TOO_MANY_CONNECTIONS,
+        (C.READY, C.REACHABLE, C.DATABASE_READY),
+        "The server has no connection left for the operator.",
+        "Raise max_connections, or end sessions that are not needed.",
+    ),
+    Entry(
+        Reason.VERSION_UNSUPPORTED,
+        (C.READY, C.STALLED, C.REACHABLE),
+        "The server is older than Postgres 15.",
+        "Upgrade the server.",
+    ),
+    Entry(
+        Reason.PRIVILEGES_MISSING,
+        (C.READY, C.STALLED, C.PRIVILEGES_SUFFICIENT, C.DATABASE_READY),
+        "The operator's log-in lacks a right that it needs.",
+        "Run, as an administrator, the statements that the message names.",
+    ),
+    Entry(
+        Reason.REGISTRY_UNAVAILABLE,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "The registry of tenants cannot be used.",
+        "Follow the message: the registry's database must exist, or the log-in must have CREATEDB.",
+    ),
+    Entry(
+        Reason.DATABASE_ERROR,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "The server refused a statement.",
+        "Read the message, and the server's log at that time.",
+    ),
+    Entry(
+        Reason.KUBERNETES_ERROR,
+        (C.READY, C.CREDENTIALS_READY),
+        "The API server refused or failed a request.",
+        "Read the message; check the operator's rights and admission policies.",
+    ),
+    Entry(
+        Reason.INVALID_TEMPLATE,
+        (C.READY, C.STALLED, C.PROGRESSING),
+        "The cluster refuses a Deployment of the template; no revision was made, the old one serves.",
+        "Correct spec.template as the message says.",
+    ),
+    Entry(
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+        (C.READY, C.STALLED, C.PROGRESSING),
+        "The new revision did not get ready in time; the old one serves.",
+        "Correct spec.template, or set it back; the message carries what the pods wait for.",
+    ),
+    Entry(
+        Reason.MINIMUM_REPLICAS_UNAVAILABLE,
+        (C.READY, C.AVAILABLE),
+        "The stable revision has no ready pod.",
+        "`kubectl describe` its pods.",
+    ),
+    Entry(
+        Reason.GATEWAY_NOT_FOUND,
+        (C.READY, C.PROGRESSING),
+        "The Gateway that traffic.gateway names does not exist.",
+        "Create it, or correct name and namespace.",
+    ),
+    Entry(
+        Reason.ROUTE_NOT_ACCEPTED,
+        (C.READY, C.PROGRESSING),
+        "The gateway refuses the route.",
+        "Check that the listener allows routes of this namespace and this hostname.",
+    ),
+    Entry(
+        Reason.ROUTE_REFS_NOT_RESOLVED,
+        (C.READY, C.PROGRESSING),
+        "The gateway cannot use the route's backends.",
+        "Read the message of the HTTPRoute's ResolvedRefs condition.",
+    ),
+    Entry(Reason.REPAIRED, (), "Something was found changed or missing and was put right."),
+    Entry(Reason.ADOPTED, (), "Data that an earlier Tenant of this name left behind was taken over."),
+    Entry(Reason.RELEASED, (), "The Tenant is gone; its data and group roles are kept."),
+    Entry(Reason.DELETED, (), "The Tenant is gone and so is its data."),
+)

@@ -1,0 +1,229 @@
+"""The Tenant: a customer, with schemas, roles, credentials and migrations in one database server."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from tenantry_crds.base import DnsLabel, DnsSubdomain, KubeObject, ObservedGeneration, Part, Rule
+from tenantry_crds.conditions import Conditions
+
+# The largest value of each unit stays below the 2^31 ms that Postgres can hold.
+TIMEOUT = r"^(0|[1-9][0-9]{0,8}ms|[1-9][0-9]{0,5}s|[1-9][0-9]{0,3}min|[1-9][0-9]?h)$"
+# Postgres refuses less than 64kB.
+MEMORY = r"^((6[4-9]|[7-9][0-9]|[1-9][0-9]{2,6})kB|[1-9][0-9]{0,3}MB|[1-9][0-9]?GB)$"
+# No control characters: the name is printed in logs and terminals.
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+
+
+class Isolation(StrEnum):
+    SCHEMA = "Schema"
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class DeletionProtection(StrEnum):
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class TenantPhase(StrEnum):
+    PENDING = "Pending"
+    PROVISIONING = "Provisioning"
+    READY = "Ready"
+    DELETING = "Deleting"
+    FAILED = "Failed"
+
+
+class TenantSettings(Part):
+    """Postgres settings of the tenant's roles in its database; the keys are Postgres' own."""
+
+    statement_timeout: Annotated[
+        str | None,
+        Field(
+            alias="statement_timeout",
+            max_length=12,
+            pattern=TIMEOUT,
+            description="Longest run of one statement, as in 30s; 0 for no limit. Absent: 30s.",
+        ),
+    ] = None
+    idle_in_transaction_session_timeout: Annotated[
+        str | None,
+        Field(
+            alias="idle_in_transaction_session_timeout",
+            max_length=12,
+            pattern=TIMEOUT,
+            description="Longest idle time inside a transaction before the session is ended; 0 for no limit. "
+            "Absent: 60s.",
+        ),
+    ] = None
+    lock_timeout: Annotated[
+        str | None,
+        Field(
+            alias="lock_timeout",
+            max_length=12,
+            pattern=TIMEOUT,
+            description="Longest wait for a lock; 0 for no limit. Absent: 5s.",
+        ),
+    ] = None
+    work_mem: Annotated[
+        str | None,
+        Field(
+            alias="work_mem",
+            max_length=12,
+            pattern=MEMORY,
+            description="Memory of one sort or hash before it spills to disk, as in 8MB. Absent: the server's own.",
+        ),
+    ] = None
+
+
+class TenantDatabase(Part):
+    """Limits and settings of the tenant's login."""
+
+    connection_limit: Annotated[
+        int | None, Field(ge=1, le=1000, description="Connections that the login may hold at once. Absent: 20.")
+    ] = None
+    settings: Annotated[TenantSettings | None, Field(description="Postgres settings of the login in its database.")] = (
+        None
+    )
+
+
+class TenantCredentials(Part):
+    """Where the tenant's credentials are written."""
+
+    secret_name: Annotated[
+        DnsSubdomain | None,
+        Field(description="Name of the Secret with the credentials, in tenantry-system. Absent: <tenant>-database."),
+    ] = None
+
+
+class TenantSpec(Part):
+    """What is wanted."""
+
+    display_name: Annotated[
+        str,
+        Field(min_length=1, max_length=253, pattern=PRINTABLE, description="The customer's name, for people."),
+    ]
+    isolation: Annotated[
+        Isolation,
+        Field(description="How the tenant is kept apart. Schema: schemas and roles of its own in a shared database."),
+    ]
+    database_server: Annotated[
+        DnsLabel | None,
+        Field(description="The DatabaseServer that holds the data. Absent: the default server, and it stays there."),
+    ] = None
+    database: Annotated[TenantDatabase | None, Field(description="Limits and settings of the tenant's login.")] = None
+    credentials: Annotated[
+        TenantCredentials | None, Field(description="Where the tenant's credentials are written.")
+    ] = None
+    deletion_policy: Annotated[
+        DeletionPolicy | None,
+        Field(
+            description="What becomes of the data when the Tenant is deleted. Retain: it stays and can be adopted by "
+            "a Tenant of the same name. Delete: schemas and roles are dropped. Absent: Retain."
+        ),
+    ] = None
+    deletion_protection: Annotated[
+        DeletionProtection | None,
+        Field(description="Enabled refuses to delete the Tenant until it is set to Disabled. Absent: Enabled."),
+    ] = None
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.isolation == oldSelf.isolation",
+            message="isolation cannot be changed: make a new Tenant and move the data",
+            field_path=".isolation",
+        ),
+        Rule(
+            rule="has(self.databaseServer) == has(oldSelf.databaseServer)"
+            " && (!has(self.databaseServer) || self.databaseServer == oldSelf.databaseServer)",
+            message="databaseServer cannot be set, changed or removed after creation: the data stays where it is",
+            field_path=".databaseServer",
+        ),
+    )
+
+
+class MigrationStatus(Part):
+    """Where the tenant's schema of the services stands."""
+
+    current: Annotated[str | None, Field(max_length=64, description="The revision that the schema has.")] = None
+    target: Annotated[str | None, Field(max_length=64, description="The revision that is released.")] = None
+
+
+class Binding(Part):
+    """The Secret with the credentials, in the form of the Service Binding specification."""
+
+    name: Annotated[str, Field(max_length=253, description="Name of the Secret.")]
+    namespace: Annotated[str, Field(max_length=63, description="Namespace of the Secret.")]
+
+
+class TenantEffective(Part):
+    """What holds, including what the spec leaves out."""
+
+    connection_limit: Annotated[int, Field(ge=1, le=1000, description="Connections that the login may hold at once.")]
+    settings: Annotated[
+        dict[str, Annotated[str, Field(max_length=64)]],
+        Field(max_length=16, description="Postgres settings of the login."),
+    ]
+    deletion_policy: Annotated[DeletionPolicy, Field(description="What becomes of the data on deletion.")]
+    deletion_protection: Annotated[DeletionProtection, Field(description="Whether deletion is refused.")]
+
+
+class TenantStatus(Part):
+    """What is observed. It is never read back as the truth: removing it changes nothing."""
+
+    observed_generation: Annotated[
+        ObservedGeneration, Field(description="The metadata.generation that this status is of; -1 before the first.")
+    ] = -1
+    phase: Annotated[TenantPhase | None, Field(description="A summary for display; use the conditions.")] = None
+    id: Annotated[
+        str | None,
+        Field(max_length=36, description="The tenant's id in every table; made once, and kept by an adoption."),
+    ] = None
+    database_server: Annotated[str | None, Field(max_length=63, description="The DatabaseServer with the data.")] = None
+    database: Annotated[str | None, Field(max_length=63, description="The database with the schemas.")] = None
+    schema_name: Annotated[str | None, Field(alias="schema", max_length=63, description="The customer's schema.")] = (
+        None
+    )
+    roles: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...],
+        Field(
+            max_length=16,
+            description="The roles that belong to the tenant.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ()
+    migration: Annotated[
+        MigrationStatus | None, Field(description="Where the tenant's schema of the services stands.")
+    ] = None
+    binding: Annotated[Binding | None, Field(description="The Secret with the credentials.")] = None
+    effective: Annotated[
+        TenantEffective | None, Field(description="What holds, including what the spec leaves out.")
+    ] = None
+    conditions: Conditions = ()
+
+
+class Tenant(KubeObject):
+    """A customer: schemas, roles, credentials and migrations in one database server."""
+
+    spec: Annotated[TenantSpec, Field(description="What is wanted.")]
+    status: Annotated[
+        TenantStatus,
+        Field(description="What is observed.", json_schema_extra={"default": {"observedGeneration": -1}}),
+    ] = TenantStatus()
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.metadata.name.matches('^[a-z][a-z0-9-]{0,38}$')",
+            message="a Tenant's name starts with a letter, has only a-z, 0-9 and -, and at most 39 characters",
+            field_path=".metadata.name",
+        ),
+        Rule(
+            rule="!self.metadata.name.startsWith('tenantry')",
+            message="names that start with tenantry are the system's own",
+            field_path=".metadata.name",
+        ),
+    )
