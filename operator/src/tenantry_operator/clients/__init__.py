@@ -1,0 +1,1 @@
+"""The only doors to the API server and to Postgres."""

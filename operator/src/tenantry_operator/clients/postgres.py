@@ -1,0 +1,268 @@
+"""Connections to database servers: few, reused, and with an error that says what is wrong.
+
+psycopg_pool is not used: it reports every failed connection as a time-out.
+"""
+
+import asyncio
+import hashlib
+import logging
+import select
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.rows import TupleRow
+
+from tenantry_operator.clients.sqlstate import (
+    AuthenticationFailed,
+    ConnectionRefused,
+    DatabaseError,
+    DatabaseMissing,
+    Failure,
+    FailureKind,
+    ServerUnreachable,
+    TlsFailed,
+    connect_error,
+)
+
+__all__ = [
+    "AuthenticationFailed",
+    "Connection",
+    "ConnectionRefused",
+    "DatabaseError",
+    "DatabaseMissing",
+    "ServerAddress",
+    "ServerUnreachable",
+    "Servers",
+    "TlsFailed",
+]
+
+logger = logging.getLogger(__name__)
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+CONNECT_TIMEOUT = 5
+"""Seconds for one attempt to connect."""
+
+WAIT_LIMIT = 30.0
+"""Seconds to wait for one of the server's connections to come free."""
+
+IDLE_LIMIT = 60.0
+"""Seconds after which an idle connection is closed rather than reused."""
+
+APPLICATION_NAME_LIMIT = 63
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Everything that is needed to log in to one database server."""
+
+    name: str
+    """The DatabaseServer; also the name under which `Servers.forget` knows it."""
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    sslmode: str = "verify-full"
+    ca_pem: str | None = field(default=None, repr=False)
+    max_connections: int = 8
+
+
+@dataclass
+class _Idle:
+    connection: Connection
+    database: str
+    since: float
+
+
+class _Pool:
+    """The connections to one server, over all of its databases."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self.address = address
+        self.free = asyncio.Semaphore(address.max_connections)
+        self.idle: list[_Idle] = []
+        self.busy = 0
+        self.closed = False
+
+
+class Servers:
+    """Connections to all database servers, at most `ServerAddress.max_connections` each, over all databases.
+
+    A changed address (a new password, another host) starts a new pool; connections in use finish their work first.
+    """
+
+    def __init__(self, application_name: str) -> None:
+        self._application_name = application_name[:APPLICATION_NAME_LIMIT]
+        self._pools: dict[str, _Pool] = {}
+        self._certificates: tempfile.TemporaryDirectory[str] | None = None
+
+    @asynccontextmanager
+    async def connection(self, address: ServerAddress, *, database: str | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode; group statements by ``connection.transaction()``.
+
+        What is still open at the end is rolled back. Raises DatabaseError when no connection can be had; errors of
+        statements are psycopg's own, see `sqlstate.classify`.
+        """
+        pool = self._pool(address)
+        name = database or address.database
+        await self._acquire(pool)
+        pool.busy += 1
+        try:
+            connection = await self._open(pool, name)
+            try:
+                yield connection
+            finally:
+                await self._give_back(pool, connection, database=name)
+        finally:
+            pool.busy -= 1
+            pool.free.release()
+
+    async def dedicated(self, address: ServerAddress, *, database: str | None = None) -> Connection:
+        """Open a connection outside of the pool; the caller closes it. Raises DatabaseError."""
+        return await self._connect(address, database or address.database)
+
+    async def forget(self, name: str) -> None:
+        """Close what is idle to a server that is no longer wanted."""
+        pool = self._pools.pop(name, None)
+        if pool is not None:
+            await _retire(pool)
+
+    async def close(self) -> None:
+        for name in list(self._pools):
+            await self.forget(name)
+        if self._certificates is not None:
+            self._certificates.cleanup()
+            self._certificates = None
+
+    def busy(self) -> int:
+        """Return how many connections are lent out."""
+        return sum(pool.busy for pool in self._pools.values())
+
+    def _pool(self, address: ServerAddress) -> _Pool:
+        pool = self._pools.get(address.name)
+        if pool is not None and pool.address == address:
+            return pool
+        if pool is not None:
+            pool.closed = True
+            _close_now(pool.idle)
+        self._pools[address.name] = _Pool(address)
+        return self._pools[address.name]
+
+    async def _acquire(self, pool: _Pool) -> None:
+        try:
+            async with asyncio.timeout(WAIT_LIMIT):
+                await pool.free.acquire()
+        except TimeoutError as error:
+            message = f"all {pool.address.max_connections} connections to {pool.address.name} are in use"
+            raise ServerUnreachable(Failure(FailureKind.TRANSIENT, "TooManyConnections", message)) from error
+
+    async def _open(self, pool: _Pool, database: str) -> Connection:
+        connection = _reusable(pool, database)
+        if connection is None:
+            _make_room(pool)
+            connection = await self._connect(pool.address, database)
+        return connection
+
+    async def _give_back(self, pool: _Pool, connection: Connection, *, database: str) -> None:
+        with suppress(psycopg.Error):
+            if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                await connection.rollback()
+        healthy = connection.info.transaction_status is TransactionStatus.IDLE and not connection.closed
+        if healthy and not pool.closed:
+            pool.idle.append(_Idle(connection, database, asyncio.get_running_loop().time()))
+        else:
+            await connection.close()
+
+    async def _connect(self, address: ServerAddress, database: str) -> Connection:
+        parameters: dict[str, Any] = {
+            "host": address.host,
+            "port": address.port,
+            "dbname": database,
+            "user": address.user,
+            "password": address.password,
+            "sslmode": address.sslmode,
+            "application_name": self._application_name,
+            "connect_timeout": CONNECT_TIMEOUT,
+            "gssencmode": "disable",
+            "client_encoding": "UTF8",
+            # A server that vanished without a word is noticed in about ten seconds.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+            **self._trust(address),
+        }
+        try:
+            return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+        except (psycopg.Error, OSError) as error:
+            where = f"{address.host}:{address.port}, database {database}"
+            raise connect_error(error, where=where) from error
+
+    def _trust(self, address: ServerAddress) -> dict[str, str]:
+        if address.sslmode == "disable":
+            return {}
+        if address.ca_pem is not None:
+            return {"sslrootcert": str(self._certificate_file(address.ca_pem))}
+        if address.sslmode == "verify-full":
+            return {"sslrootcert": ssl.get_default_verify_paths().cafile or "system"}
+        return {}
+
+    def _certificate_file(self, pem: str) -> Path:
+        if self._certificates is None:
+            self._certificates = tempfile.TemporaryDirectory(prefix="tenantry-ca-")
+        path = Path(self._certificates.name) / f"{hashlib.sha256(pem.encode()).hexdigest()}.crt"
+        if not path.exists():
+            path.write_text(pem)
+        return path
+
+
+def _reusable(pool: _Pool, database: str) -> Connection | None:
+    now = asyncio.get_running_loop().time()
+    for idle in reversed(pool.idle.copy()):
+        if idle.database != database:
+            continue
+        pool.idle.remove(idle)
+        if now - idle.since < IDLE_LIMIT and _alive(idle.connection):
+            return idle.connection
+        _close_now([idle])
+    return None
+
+
+def _make_room(pool: _Pool) -> None:
+    """Close the connection that is idle for longest when another one would break the server's limit."""
+    while pool.idle and len(pool.idle) + pool.busy > pool.address.max_connections:
+        _close_now([pool.idle.pop(0)])
+
+
+def _alive(connection: Connection) -> bool:
+    """Say whether the server still holds its end. Costs no round trip: a closed socket reads as ready."""
+    pgconn = connection.pgconn
+    try:
+        readable, _, _ = select.select([pgconn.socket], [], [], 0)
+        if readable:
+            pgconn.consume_input()
+    except (psycopg.Error, OSError, ValueError):
+        return False
+    return bool(pgconn.status == ConnStatus.OK)
+
+
+def _close_now(idle: list[_Idle]) -> None:
+    """Close without waiting; finishing an idle connection sends one packet and blocks on nothing."""
+    for item in idle:
+        item.connection.pgconn.finish()
+    idle.clear()
+
+
+async def _retire(pool: _Pool) -> None:
+    pool.closed = True
+    for idle in pool.idle:
+        await idle.connection.close()
+    pool.idle.clear()

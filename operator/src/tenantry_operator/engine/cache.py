@@ -1,0 +1,81 @@
+"""What the API server was last seen to hold, fed by the watch and by our own writes."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from tenantry_operator.engine.queue import Key
+
+RawObject = dict[str, Any]
+
+TOMBSTONES = 4096
+"""How many deletions are remembered, so that the late answer to an own write does not bring an object back."""
+
+
+class ObjectCache:
+    """Raw Kubernetes objects by key. The newest resourceVersion wins, whoever brings it.
+
+    A pass puts the answer of its own write here. The watch event of that write then tells nothing new,
+    and starts no pass.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[Key, RawObject]] = {}
+        self._removed: OrderedDict[Key, str] = OrderedDict()
+
+    def get(self, key: Key) -> RawObject | None:
+        return self._objects.get(key.kind, {}).get(key)
+
+    def all(self, kind: str) -> tuple[RawObject, ...]:
+        return tuple(self._objects.get(kind, {}).values())
+
+    def keys(self, kind: str) -> tuple[Key, ...]:
+        return tuple(self._objects.get(kind, {}))
+
+    def observed(self, kind: str, obj: RawObject) -> bool:
+        """Keep the object if it is newer than what is known; say whether it was."""
+        key = key_of(kind, obj)
+        version = resource_version(obj)
+        if _not_newer(version, self._removed.get(key)):
+            return False
+        held = self.get(key)
+        if held is not None and _not_newer(version, resource_version(held)):
+            return False
+        self._objects.setdefault(kind, {})[key] = obj
+        self._removed.pop(key, None)
+        return True
+
+    def put(self, kind: str, obj: RawObject) -> None:
+        """Record the answer to an own write."""
+        self.observed(kind, obj)
+
+    def remove(self, key: Key, *, version: str = "") -> bool:
+        """Forget a deleted object; say whether it was known.
+
+        ``version`` is the resourceVersion of the deletion. An object that is newer than it was made anew, and stays.
+        """
+        held = self.get(key)
+        if held is not None and version and not _not_newer(resource_version(held), version):
+            return False
+        if version:
+            self._removed[key] = version
+            self._removed.move_to_end(key)
+            if len(self._removed) > TOMBSTONES:
+                self._removed.popitem(last=False)
+        return self._objects.get(key.kind, {}).pop(key, None) is not None
+
+
+def key_of(kind: str, obj: Mapping[str, Any]) -> Key:
+    metadata = obj["metadata"]
+    return Key(kind, metadata["name"], metadata.get("namespace", ""))
+
+
+def resource_version(obj: Mapping[str, Any]) -> str:
+    return str(obj.get("metadata", {}).get("resourceVersion", ""))
+
+
+def _not_newer(version: str, than: str | None) -> bool:
+    """Compare resourceVersions; one that is no number counts as newer, for nothing can be said about it."""
+    if than is None or not (version.isdigit() and than.isdigit()):
+        return False
+    return int(version) <= int(than)

@@ -1,0 +1,77 @@
+"""What the operator is told by its environment, read once at start."""
+
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    PRETTY = "pretty"
+
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class OperatorSettings(BaseSettings):
+    """Settings of one operator process: environment variables with the prefix ``TENANTRY_``.
+
+    Durations are seconds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TENANTRY_", frozen=True, extra="ignore")
+
+    namespace: str = "tenantry-system"
+    """The namespace of the operator: its Lease and the Secrets of database servers live here."""
+
+    pod_name: str = Field(default_factory=socket.gethostname)
+    """Who holds the Lease. A restarted container keeps its pod's name and so leads again at once."""
+
+    kubeconfig: Path | None = None
+    """A kubeconfig to use instead of the pod's own service account."""
+
+    registry_server: str = "default"
+    """The DatabaseServer that holds the registry."""
+
+    registry_database: str = "tenantry"
+
+    installation_id: str = ""
+    """Marks what this installation owns in a database. Empty: derived from the cluster's identity and the namespace."""
+
+    workers: int = Field(default=16, ge=1, le=256)
+    """How many objects are reconciled at the same time."""
+
+    sweep_interval: Seconds = 10
+    pass_timeout: Seconds = 120
+    """A pass over one object that takes longer is ended, and tried again later."""
+
+    lease_duration: Seconds = 15
+    """How long a leader that stopped renewing is waited for."""
+
+    lease_renew_interval: Seconds = 2
+    lease_renew_deadline: Seconds = 10
+    """A leader that could not renew for so long ends itself, before another one may lead."""
+
+    stuck_after: Seconds = 60
+    """A sweep that did not finish for so long makes /healthz fail."""
+
+    request_timeout: Seconds = 30
+    """The limit of one request to the API server."""
+
+    http_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's address
+    http_port: int = Field(default=8080, ge=0, le=65535)
+    """Serves /healthz and /metrics; 0 takes any free port."""
+
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.JSON
