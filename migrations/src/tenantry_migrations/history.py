@@ -1,6 +1,5 @@
 """A history: one line of Alembic revisions, rendered to SQL text without a database."""
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,7 +53,6 @@ class History:
     def __init__(self, folder: Path, *, grants_in_steps: bool = True) -> None:
         self.folder = folder
         self.grants_in_steps = grants_in_steps
-        self._lock = threading.Lock()
 
     @property
     def head(self) -> str:
@@ -117,9 +115,7 @@ class History:
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        # Alembic's `op` is one proxy for the whole process.
-        with self._lock:
-            return tuple(self._step(position) for position in range(len(self.revisions)))
+        return tuple(self._step(position) for position in range(len(self.revisions)))
 
     def _step(self, position: int) -> Step:
         script = self._scripts[position]

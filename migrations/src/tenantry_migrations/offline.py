@@ -1,11 +1,16 @@
 """Renders one Alembic script to SQL statements without a database."""
 
+import threading
+
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 from sqlalchemy.dialects.postgresql import psycopg
 
 TERMINATOR = ";"
+
+# Alembic's `op` is one proxy for the whole process.
+_one_at_a_time = threading.Lock()
 
 
 class _Statements:
@@ -21,15 +26,12 @@ class _Statements:
 
 
 def render_script(script: Script) -> tuple[str, ...]:
-    """Return the statements of the script's `upgrade`, in order, without semicolons.
-
-    Not for two threads at once: Alembic's `op` is one proxy for the whole process.
-    """
+    """Return the statements of the script's `upgrade`, in order, without semicolons."""
     statements = _Statements()
     # "named": the statements are replayed without parameters, so a percent sign must not be doubled.
     dialect = psycopg.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     options = {"as_sql": True, "output_buffer": statements}
     context = MigrationContext.configure(dialect=dialect, opts=options)
-    with Operations.context(context):
+    with _one_at_a_time, Operations.context(context):
         script.module.upgrade()
     return tuple(statements.written)
