@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Rule:
     field_path: str
     reason: str = "FieldValueInvalid"
 
+    def as_schema(self) -> dict[str, str]:
+        return {"rule": self.rule, "message": self.message, "fieldPath": self.field_path, "reason": self.reason}
+
 
 class Part(BaseModel):
     """A piece of the API: unknown fields are refused, values are never changed in place."""
@@ -29,6 +34,13 @@ class Part(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        if cls.rules:
+            handler.resolve_ref_schema(schema)["x-kubernetes-validations"] = [rule.as_schema() for rule in cls.rules]
+        return schema
 
 
 class ObjectMeta(BaseModel):
@@ -57,7 +69,6 @@ class ObjectMeta(BaseModel):
 class KubeObject(Part):
     """A whole object as the API server sends it: `Tenant.model_validate(body)`."""
 
-    # Rules at the root may read metadata.name, which no field of the spec can.
     api_version: str
     kind: str
     metadata: ObjectMeta

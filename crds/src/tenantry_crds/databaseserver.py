@@ -119,10 +119,7 @@ class DatabaseServer(KubeObject):
     """A Postgres server that holds tenants, and the log-in by which the operator works on it."""
 
     spec: Annotated[DatabaseServerSpec, Field(description="What is wanted.")]
-    status: Annotated[
-        DatabaseServerStatus,
-        Field(description="What is observed.", json_schema_extra={"default": {"observedGeneration": -1}}),
-    ] = DatabaseServerStatus()
+    status: Annotated[DatabaseServerStatus, Field(description="What is observed.")] = DatabaseServerStatus()
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -206,10 +206,7 @@ class ServiceDeployment(KubeObject):
     """A service: pods of a template, released revision by revision, published at a gateway."""
 
     spec: Annotated[ServiceDeploymentSpec, Field(description="What is wanted.")]
-    status: Annotated[
-        ServiceDeploymentStatus,
-        Field(description="What is observed.", json_schema_extra={"default": {"observedGeneration": -1}}),
-    ] = ServiceDeploymentStatus()
+    status: Annotated[ServiceDeploymentStatus, Field(description="What is observed.")] = ServiceDeploymentStatus()
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -210,10 +210,7 @@ class Tenant(KubeObject):
     """A customer: schemas, roles, credentials and migrations in one database server."""
 
     spec: Annotated[TenantSpec, Field(description="What is wanted.")]
-    status: Annotated[
-        TenantStatus,
-        Field(description="What is observed.", json_schema_extra={"default": {"observedGeneration": -1}}),
-    ] = TenantStatus()
+    status: Annotated[TenantStatus, Field(description="What is observed.")] = TenantStatus()
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
