@@ -21,6 +21,9 @@ SECRET_LENGTH = 43  # 43 characters of base62 hold 256 bits
 CHECKSUM_LENGTH = 6  # 62**6 > 2**32
 ENVIRONMENT_PATTERN = r"[a-z]{2,8}"
 
+EVERY_SCOPE = "*"
+"""The scope of a key that may do everything within its tenant. A key without scopes may do nothing."""
+
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN)
 _KEY = re.compile(
     rf"tk_(?P<environment>{ENVIRONMENT_PATTERN})_(?P<public_id>[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})"
