@@ -66,6 +66,8 @@ class Programs:
             )
         except subprocess.TimeoutExpired as error:
             raise ProgramFailed(command, -1, f"no end after {timeout:.0f} s") from error
+        except FileNotFoundError as error:
+            raise ProgramFailed(command, -1, f"{command[0]} is not there: make doctor") from error
         if done.returncode != 0:
             raise ProgramFailed(command, done.returncode, done.stdout + done.stderr)
         return done.stdout
