@@ -14,9 +14,11 @@ from pydantic_core import CoreSchema
 class Rule:
     """A CEL validation rule of the schema node that carries it.
 
-    `field_path` is relative to that node and is what the user is pointed to, as in `.isolation`.
+    `name` is for tests and reviews; `field_path` is relative to the node and is what the user is pointed to, as in
+    `.isolation`.
     """
 
+    name: str
     rule: str
     message: str
     field_path: str

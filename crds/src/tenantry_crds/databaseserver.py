@@ -59,6 +59,7 @@ class Tls(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            name="server-ca-is-checked",
             rule="!has(self.caSecretRef) || !has(self.mode) || self.mode == 'verify-full'",
             message="caSecretRef is checked only by mode verify-full",
             field_path=".caSecretRef",
@@ -123,6 +124,7 @@ class DatabaseServer(KubeObject):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            name="server-name",
             rule="self.metadata.name.matches('^[a-z][a-z0-9-]{0,38}$')",
             message="a DatabaseServer's name starts with a letter, has only a-z, 0-9 and -, and at most 39 characters",
             field_path=".metadata.name",

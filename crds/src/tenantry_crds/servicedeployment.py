@@ -210,6 +210,7 @@ class ServiceDeployment(KubeObject):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            name="service-name",
             rule="self.metadata.name.matches('^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$')",
             message="a ServiceDeployment's name starts with a letter, has only a-z, 0-9 and -, "
             "and at most 40 characters: names of revisions are derived from it",

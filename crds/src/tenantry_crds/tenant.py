@@ -133,11 +133,13 @@ class TenantSpec(Part):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            name="tenant-isolation-is-immutable",
             rule="self.isolation == oldSelf.isolation",
             message="isolation cannot be changed: make a new Tenant and move the data",
             field_path=".isolation",
         ),
         Rule(
+            name="tenant-server-is-immutable",
             rule="has(self.databaseServer) == has(oldSelf.databaseServer)"
             " && (!has(self.databaseServer) || self.databaseServer == oldSelf.databaseServer)",
             message="databaseServer cannot be set, changed or removed after creation: the data stays where it is",
@@ -214,11 +216,13 @@ class Tenant(KubeObject):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            name="tenant-name",
             rule="self.metadata.name.matches('^[a-z][a-z0-9-]{0,38}$')",
             message="a Tenant's name starts with a letter, has only a-z, 0-9 and -, and at most 39 characters",
             field_path=".metadata.name",
         ),
         Rule(
+            name="tenant-name-is-not-the-systems",
             rule="!self.metadata.name.startsWith('tenantry')",
             message="names that start with tenantry are the system's own",
             field_path=".metadata.name",

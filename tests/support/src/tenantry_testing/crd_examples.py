@@ -1,0 +1,179 @@
+"""Objects of the API for tests, and for each CEL rule one change that it accepts and one that it refuses."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from tenantry_crds.names import API_VERSION
+
+Body = dict[str, JsonValue]
+
+SPECS: Mapping[str, Body] = {
+    "Tenant": {"displayName": "Acme Ltd", "isolation": "Schema"},
+    "DatabaseServer": {"host": "db.example.com", "database": "app", "credentialsSecretRef": {"name": "operator"}},
+    "ServiceDeployment": {
+        "replicas": 1,
+        "template": {"spec": {"containers": [{"name": "app", "image": "example.com/app:1"}]}},
+        "service": {"port": 8000, "appProtocol": "http"},
+    },
+}
+
+
+def example(kind: str, name: str, **changes: JsonValue) -> Body:
+    """Return an object that the API server takes, with fields of the spec changed; None removes one."""
+    spec = {**deepcopy(SPECS[kind]), **changes}
+    metadata: Body = {"name": name}
+    if kind == "ServiceDeployment":
+        metadata["namespace"] = "default"
+    kept: Body = {key: value for key, value in spec.items() if value is not None}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": kept}
+
+
+@dataclass(frozen=True)
+class RuleExample:
+    """The rule of that name accepts one object and refuses the other; both are changes of `before` if there is one.
+
+    `field` is the path that the refusal names.
+    """
+
+    rule: str
+    field: str
+    accepted: Body
+    refused: Body
+    before: Body | None = None
+
+
+RULE_EXAMPLES: tuple[RuleExample, ...] = (
+    RuleExample(
+        rule="tenant-name",
+        field="metadata.name",
+        accepted=example("Tenant", "a" * 39),
+        refused=example("Tenant", "a" * 40),
+    ),
+    RuleExample(
+        rule="tenant-name-is-not-the-systems",
+        field="metadata.name",
+        accepted=example("Tenant", "tenant"),
+        refused=example("Tenant", "tenantry-acme"),
+    ),
+    RuleExample(
+        rule="tenant-isolation-is-immutable",
+        field="spec.isolation",
+        before=example("Tenant", "isolation-rule"),
+        accepted=example("Tenant", "isolation-rule", displayName="Acme Limited"),
+        # Schema is the only kind of isolation so far: the test adds this one to the CRD, so that the rule is reached.
+        refused=example("Tenant", "isolation-rule", isolation="Other"),
+    ),
+    RuleExample(
+        rule="tenant-server-is-immutable",
+        field="spec.databaseServer",
+        before=example("Tenant", "server-rule", databaseServer="primary"),
+        accepted=example("Tenant", "server-rule", databaseServer="primary", displayName="Acme Limited"),
+        refused=example("Tenant", "server-rule", databaseServer="other"),
+    ),
+    RuleExample(
+        rule="server-name",
+        field="metadata.name",
+        accepted=example("DatabaseServer", "primary"),
+        refused=example("DatabaseServer", "primary.example.com"),
+    ),
+    RuleExample(
+        rule="server-ca-is-checked",
+        field="spec.tls.caSecretRef",
+        accepted=example("DatabaseServer", "ca-rule", tls={"caSecretRef": {"name": "ca"}}),
+        refused=example("DatabaseServer", "ca-rule", tls={"mode": "require", "caSecretRef": {"name": "ca"}}),
+    ),
+    RuleExample(
+        rule="service-name",
+        field="metadata.name",
+        accepted=example("ServiceDeployment", "a" * 40),
+        refused=example("ServiceDeployment", "a" * 41),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """An object that the API server refuses by the schema alone, and the field that it names."""
+
+    what: str
+    field: str
+    body: Body
+
+
+def _template(**container: JsonValue) -> Body:
+    return {"spec": {"containers": [{"name": "app", "image": "example.com/app:1", **container}]}}
+
+
+BAD_INPUTS: tuple[BadInput, ...] = (
+    BadInput("name-with-capitals", "metadata.name", example("Tenant", "Acme")),
+    BadInput("name-with-underscore", "metadata.name", example("Tenant", "ac_me")),
+    BadInput("name-starts-with-digit", "metadata.name", example("Tenant", "1acme")),
+    BadInput("name-with-dot", "metadata.name", example("Tenant", "acme.eu")),
+    BadInput("unknown-isolation", "spec.isolation", example("Tenant", "acme", isolation="Galaxy")),
+    BadInput("isolation-missing", "spec.isolation", example("Tenant", "acme", isolation=None)),
+    BadInput("display-name-missing", "spec.displayName", example("Tenant", "acme", displayName=None)),
+    BadInput("display-name-of-300", "spec.displayName", example("Tenant", "acme", displayName="x" * 300)),
+    BadInput("display-name-empty", "spec.displayName", example("Tenant", "acme", displayName="")),
+    BadInput("display-name-with-nul", "spec.displayName", example("Tenant", "acme", displayName="a\0b")),
+    BadInput("display-name-a-number", "spec.displayName", example("Tenant", "acme", displayName=7)),
+    BadInput("unknown-field", "spec.colour", example("Tenant", "acme", colour="red")),
+    BadInput(
+        "unknown-setting",
+        "spec.database.settings.fsync",
+        example("Tenant", "acme", database={"settings": {"fsync": "off"}}),
+    ),
+    BadInput(
+        "setting-out-of-range",
+        "spec.database.settings.statement_timeout",
+        example("Tenant", "acme", database={"settings": {"statement_timeout": "9999999h"}}),
+    ),
+    BadInput(
+        "setting-with-a-quote",
+        "spec.database.settings.work_mem",
+        example("Tenant", "acme", database={"settings": {"work_mem": "1MB'; DROP"}}),
+    ),
+    BadInput(
+        "connection-limit-zero",
+        "spec.database.connectionLimit",
+        example("Tenant", "acme", database={"connectionLimit": 0}),
+    ),
+    BadInput("policy-unknown", "spec.deletionPolicy", example("Tenant", "acme", deletionPolicy="Burn")),
+    BadInput(
+        "secret-name-wrong",
+        "spec.credentials.secretName",
+        example("Tenant", "acme", credentials={"secretName": "../etc"}),
+    ),
+    BadInput("host-list", "spec.host", example("DatabaseServer", "primary", host="a.example.com,b.example.com")),
+    BadInput("host-socket", "spec.host", example("DatabaseServer", "primary", host="/var/run/postgresql")),
+    BadInput("port-too-large", "spec.port", example("DatabaseServer", "primary", port=70000)),
+    BadInput("tls-unknown", "spec.tls.mode", example("DatabaseServer", "primary", tls={"mode": "maybe"})),
+    BadInput("log-in-missing", "spec.credentialsSecretRef", example("DatabaseServer", "p", credentialsSecretRef=None)),
+    BadInput("replicas-negative", "spec.replicas", example("ServiceDeployment", "web", replicas=-1)),
+    BadInput(
+        "no-containers",
+        "spec.template.spec.containers",
+        example("ServiceDeployment", "web", template={"spec": {"containers": []}}),
+    ),
+    BadInput(
+        "image-missing",
+        "spec.template.spec.containers[0].image",
+        example("ServiceDeployment", "web", template={"spec": {"containers": [{"name": "app"}]}}),
+    ),
+    BadInput("strategy-unknown", "spec.strategy.type", example("ServiceDeployment", "web", strategy={"type": "Magic"})),
+    BadInput(
+        "drain-too-long",
+        "spec.traffic.drainSeconds",
+        example("ServiceDeployment", "web", traffic={"drainSeconds": 3601}),
+    ),
+    BadInput(
+        "path-relative",
+        "spec.traffic.gateway.pathPrefix",
+        example("ServiceDeployment", "web", traffic={"gateway": {"name": "public", "pathPrefix": "v1"}}),
+    ),
+)
+
+# Fields of pods that the models do not know, and that have to pass unharmed.
+FUTURE_TEMPLATE = _template(lifecycle={"preStop": {"sleep": {"seconds": 5}}}, fieldOfTomorrow={"deep": [1, "two"]})
