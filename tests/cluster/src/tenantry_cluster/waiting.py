@@ -1,4 +1,4 @@
-"""Whether an API server answers."""
+"""Waiting for what takes its time, above all for servers that are to answer."""
 
 import http.client
 import ssl
@@ -13,14 +13,18 @@ from tenantry_cluster.errors import ClusterError
 POLL_SECONDS = 0.1
 
 
-def is_ready(url: str, *, authority: Path, client: Pair) -> bool:
-    """Whether `/readyz` answers 200 within two seconds."""
+def _nothing() -> None:
+    """Waiting never becomes vain."""
+
+
+def is_ready(url: str, path: str = "/readyz", *, authority: Path, client: Pair) -> bool:
+    """Whether the path answers 200 within two seconds."""
     context = ssl.create_default_context(cafile=str(authority))
     context.load_cert_chain(client.certificate, client.key)
     address = urlsplit(url)
     connection = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=2, context=context)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
@@ -28,7 +32,9 @@ def is_ready(url: str, *, authority: Path, client: Pair) -> bool:
         connection.close()
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float, what: str, check: Callable[[], None]) -> None:
+def wait_until(
+    condition: Callable[[], bool], *, seconds: float, what: str, check: Callable[[], None] = _nothing
+) -> None:
     """Wait until `condition` holds; `check` raises when waiting has become vain. ClusterError after `seconds`."""
     until = time.monotonic() + seconds
     while not condition():

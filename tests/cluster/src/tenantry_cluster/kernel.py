@@ -1,0 +1,78 @@
+"""What a node changes outside its own namespaces: cgroups, and a few settings of the kernel that kubelet insists on."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tenantry_cluster.daemons import end
+from tenantry_cluster.layout import Layout
+from tenantry_cluster.running import succeeds
+
+CGROUPS = Path("/sys/fs/cgroup")
+# kubelet overwrites these for the whole machine (k8s.io/kubernetes/pkg/kubelet/cm: setupKernelTunables).
+OVERWRITTEN = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+SETTINGS = Path("/proc/sys")
+
+
+def load_modules() -> None:
+    """Load what the pods' network and file systems need, where it is a module and not there yet."""
+    if not (SETTINGS / "net/bridge").exists():
+        succeeds(["modprobe", "--all", "br_netfilter", "overlay"])
+
+
+def remember_settings(layout: Layout) -> None:
+    """Write down the kernel's settings before kubelet changes them; the first time counts."""
+    file = layout.node / "kernel.json"
+    if not file.exists():
+        values = {name: (SETTINGS / name).read_text() for name in OVERWRITTEN if (SETTINGS / name).exists()}
+        file.write_text(json.dumps(values))
+
+
+def restore_settings(layout: Layout) -> None:
+    """Put the kernel's settings back, if they were remembered."""
+    file = layout.node / "kernel.json"
+    if file.exists():
+        for name, value in json.loads(file.read_text()).items():
+            (SETTINGS / name).write_text(value)
+
+
+def cgroup(layout: Layout) -> str:
+    """The cgroup that holds this node's pods, as kubelet names it."""
+    return f"/tenantry-{layout.id}"
+
+
+def make_cgroups(layout: Layout) -> None:
+    """Make the pods' cgroup in each hierarchy: kubelet wants to find it."""
+    for hierarchy in _hierarchies():
+        (hierarchy / cgroup(layout).strip("/")).mkdir(exist_ok=True)
+
+
+def remove_cgroups(layout: Layout) -> None:
+    """Kill every process of every pod and remove their cgroups."""
+    tops = [hierarchy / cgroup(layout).strip("/") for hierarchy in _hierarchies()]
+    for top in tops:
+        end(list(_members(top)))
+    for top in tops:
+        for folder, _, _ in os.walk(top, topdown=False):
+            Path(folder).rmdir()
+
+
+def _members(top: Path) -> Iterator[int]:
+    for folder, _, _ in os.walk(top):
+        yield from map(int, (Path(folder) / "cgroup.procs").read_text().split())
+
+
+def _hierarchies() -> list[Path]:
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    # In version 1 some controllers are names for one hierarchy (`cpu` for `cpu,cpuacct`); `unified` is of version 2.
+    folders = [entry.resolve() for entry in CGROUPS.iterdir() if (entry / "cgroup.procs").exists()]
+    return sorted({folder for folder in folders if folder.name != "unified"})

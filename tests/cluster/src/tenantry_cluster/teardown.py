@@ -1,0 +1,62 @@
+"""Taking the local node down, from whatever is there. Everything is found by what it is, nothing by what was noted."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from tenantry_cluster import daemons, kernel, network
+from tenantry_cluster.errors import ClusterError
+from tenantry_cluster.layout import Layout
+from tenantry_cluster.running import run
+
+MOUNTS = Path("/proc/self/mountinfo")
+# A mount that a dying process holds is let go within this many attempts, or detached lazily.
+ATTEMPTS = 3
+
+
+def anything_is_left(layout: Layout) -> bool:
+    """Whether there is something of this checkout's node to take down."""
+    paths = [layout.node, layout.runtime, network.NAMESPACES / f"tenantry-{layout.id}"]
+    return any(path.exists() for path in paths) or any(True for _ in daemons.processes(layout.id))
+
+
+def take_down(layout: Layout) -> None:
+    """Remove the node with its pods, mounts, links, namespaces, cgroups and state. Logs stay."""
+    stop_all(layout)
+    network.take_down(layout.id)
+    kernel.restore_settings(layout)
+    for folder in (layout.node, layout.runtime):
+        _remove(folder)
+
+
+def stop_all(layout: Layout) -> None:
+    """End every process of the node and of its pods, and unmount all that they mounted."""
+    # Twice: a daemon that is not dead yet may start another child while its siblings are being killed.
+    for _ in range(2):
+        daemons.end([process.pid for process in daemons.processes(layout.id)])
+    kernel.remove_cgroups(layout)
+    for folder in (layout.runtime, layout.node):
+        _unmount_under(folder)
+
+
+def mounts_under(folder: Path) -> list[str]:
+    """The mount points below `folder`, the innermost first."""
+    points = [line.split()[4].encode().decode("unicode_escape") for line in MOUNTS.read_text().splitlines()]
+    return [point for point in reversed(points) if point.startswith(f"{folder}/")]
+
+
+def _unmount_under(folder: Path) -> None:
+    for attempt in range(ATTEMPTS):
+        lazily = ["--lazy"] if attempt == ATTEMPTS - 1 else []
+        for point in mounts_under(folder):
+            with contextlib.suppress(ClusterError):
+                run(["umount", *lazily, point])
+
+
+def _remove(folder: Path) -> None:
+    # Never through a mount: what lies behind one may be somebody's data.
+    left = mounts_under(folder)
+    if left:
+        raise ClusterError(f"these are still mounted: {' '.join(left)}", cure="umount them, then: make cluster-down")
+    if folder.exists():
+        shutil.rmtree(folder)
