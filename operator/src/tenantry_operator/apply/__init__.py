@@ -1,0 +1,1 @@
+"""Writes: the actions of `plan`, each safe to repeat."""

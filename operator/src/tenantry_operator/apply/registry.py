@@ -1,0 +1,38 @@
+"""Writes a tenant's row of the registry."""
+
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from tenantry_operator.model.names import service_login
+from tenantry_operator.model.tenant import DesiredTenant
+from tenantry_operator.plan.actions import RecordTenant
+
+WRITE = """
+WITH ended AS (
+    UPDATE tenantry.api_keys SET revoked_at = now()
+    WHERE %(revoke_keys)s AND tenant_id = %(id)s AND revoked_at IS NULL
+)
+INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version)
+VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, 'Schema', %(login)s, %(state)s, %(version)s)
+ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, version = excluded.version,
+    service_login = excluded.service_login, updated_at = now()
+"""
+
+
+async def record(connection: AsyncConnection[Any], action: RecordTenant, desired: DesiredTenant) -> None:
+    """Write the row in one statement. Its place never changes; another tenant's name raises UniqueViolation."""
+    names = desired.names
+    values = {
+        "id": action.id,
+        "name": names.name,
+        "uid": desired.uid,
+        "server": desired.place.server,
+        "database": desired.place.database,
+        "schema": names.service_schema,
+        "login": service_login("accounts"),
+        "state": action.state.value,
+        "version": action.version,
+        "revoke_keys": action.revoke_keys,
+    }
+    await connection.execute(WRITE, values)

@@ -1,0 +1,167 @@
+"""Does the actions of a Tenant's plan on its server, unit by unit: a unit is one transaction in one round trip."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, errors, sql
+
+from tenantry_operator.apply.tenant_sql import (
+    CannotRevoke,
+    Context,
+    Statement,
+    borrow,
+    dropped,
+    give_back,
+    lenders,
+    statements,
+)
+from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
+from tenantry_operator.plan import actions as do
+
+Connection = AsyncConnection[Any]
+
+LIMITS = sql.SQL("SET LOCAL lock_timeout TO '3s'; SET LOCAL statement_timeout TO '60s'")
+"""An open transaction of a tenant delays its own pass only, and not for long: the pass fails, and is tried again."""
+
+SESSIONS_END_WITHIN_MS = 5000
+
+
+class MarkerChanged(Exception):
+    """The marker is not what the plan was made for; nothing was done."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A unit that was rolled back, and why."""
+
+    actions: tuple[do.ServerAction, ...]
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the actions. `login_oid` is the login's, if it was made or given a password."""
+
+    done: tuple[do.ServerAction, ...]
+    failed: tuple[Failed, ...] = ()
+    login_oid: int | None = None
+
+
+def units(actions: Iterable[do.ServerAction]) -> list[tuple[do.ServerAction, ...]]:
+    """Split into what is done in one transaction each: `ALONE` by itself, the others with their neighbours."""
+    grouped: list[tuple[do.ServerAction, ...]] = []
+    for alone, group in groupby(actions, lambda action: isinstance(action, do.ALONE)):
+        members = tuple(group)
+        grouped += [(action,) for action in members] if alone else [members]
+    return grouped
+
+
+async def apply_on_server(
+    connection: Connection, actions: Sequence[do.ServerAction], *, context: Context, marker_text: str | None
+) -> Applied:
+    """Do the units in order. One that an administrator must undo does not stop the others; a failure else does.
+
+    `marker_text` is the marker that was observed; each unit fails with nothing done when it is another one by now.
+    The connection is in autocommit mode.
+    """
+    done: list[do.ServerAction] = []
+    failed: list[Failed] = []
+    oid: int | None = None
+    for unit in units(actions):
+        try:
+            oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
+        except (psycopg.Error, CannotRevoke, MarkerChanged) as error:
+            failed.append(Failed(unit, _failure(error)))
+            if not isinstance(unit[0], do.StripRole | do.OwnSchema | do.RevokeForeign):
+                break
+            continue
+        done += unit
+        marker_text = _marker_after(unit, marker_text)
+    return Applied(tuple(done), tuple(failed), oid)
+
+
+def _failure(error: Exception) -> Failure:
+    if isinstance(error, MarkerChanged):
+        return Failure(FailureKind.TRANSIENT, "Conflict", str(error))
+    if isinstance(error, CannotRevoke):
+        return Failure(FailureKind.PRIVILEGE, "PrivilegesMissing", str(error))
+    return classify(error)
+
+
+def _marker_after(unit: tuple[do.ServerAction, ...], before: str | None) -> str | None:
+    written = [action.marker.text() for action in unit if isinstance(action, do.WriteMarker)]
+    return written[-1] if written else before
+
+
+async def _apply_unit(
+    connection: Connection, unit: tuple[do.ServerAction, ...], *, context: Context, marker_text: str | None
+) -> int | None:
+    """Run the unit; return the login's oid when it was given a password."""
+    wanted = await _to_borrow(connection, unit, context=context)
+    batch: list[Statement] = [LIMITS]
+    if marker_text is not None:
+        batch.append(_guard(context.names.owner, marker_text))
+    batch += _with_loans(unit, wanted, context=context)
+    asks = any(isinstance(action, do.SetPassword) for action in unit)
+    if asks:
+        batch.append(sql.SQL("SELECT {}::regrole::oid::bigint").format(sql.Literal(context.names.login)))
+    try:
+        # Several statements in one message are one transaction.
+        cursor = await connection.execute(sql.SQL(";\n").join(batch))
+    except errors.InvalidTextRepresentation as error:
+        raise MarkerChanged(f"the marker on {context.names.owner} changed meanwhile") from error
+    for action in unit:
+        if isinstance(action, do.CloseLogin):
+            await _end_sessions(connection, action.role)
+    return await _last_number(cursor) if asks else None
+
+
+def _with_loans(unit: tuple[do.ServerAction, ...], wanted: frozenset[str], *, context: Context) -> list[Statement]:
+    """Order the statements so that a role is borrowed after it is made, and not given back when it is gone."""
+    made = {action.role for action in unit if isinstance(action, do.CreateRole)}
+    gone = {role for action in unit for role in dropped(action)}
+    batch: list[Statement] = [borrow(role) for role in sorted(wanted - made)]
+    for action in unit:
+        batch += statements(action, context)
+        if isinstance(action, do.CreateRole) and action.role in wanted:
+            batch.append(borrow(action.role))
+    return batch + [give_back(role) for role in sorted(wanted - gone)]
+
+
+async def _to_borrow(
+    connection: Connection, unit: tuple[do.ServerAction, ...], *, context: Context
+) -> frozenset[str]:
+    """Name the roles to be a member of; one that we are a member of anyway is not borrowed, nor given back."""
+    wanted = frozenset(role for action in unit for role in lenders(action, context.names))
+    foreign = wanted - set(context.names.roles)
+    if not foreign:
+        return wanted
+    cursor = await connection.execute(
+        "SELECT r FROM unnest(%s::text[]) r WHERE pg_has_role(current_user, r::name, 'USAGE')", (sorted(foreign),)
+    )
+    return wanted - {str(name) for (name,) in await cursor.fetchall()}
+
+
+def _guard(owner: str, marker_text: str) -> Statement:
+    """Fail unless the marker is the one given: the cast of its text to a number does."""
+    return sql.SQL(
+        "SELECT CASE WHEN m.text = {} THEN 0 ELSE ('marker: ' || m.text)::integer END FROM (SELECT coalesce("
+        "shobj_description((SELECT oid FROM pg_roles WHERE rolname = {}), 'pg_authid'), 'none') AS text) m"
+    ).format(sql.Literal(marker_text), sql.Literal(owner))
+
+
+async def _end_sessions(connection: Connection, role: str) -> None:
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()",
+        (SESSIONS_END_WITHIN_MS, role),
+    )
+
+
+async def _last_number(cursor: psycopg.AsyncCursor[Any]) -> int | None:
+    while cursor.nextset():
+        pass
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])

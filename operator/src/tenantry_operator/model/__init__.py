@@ -1,0 +1,1 @@
+"""Values: what is desired, what was observed. Nothing here reaches the world."""

@@ -1,0 +1,93 @@
+"""Every name that is derived from a tenant's. No two tenants share one; a property test says so."""
+
+from dataclasses import dataclass
+from typing import Final
+
+OWNER: Final = "tenantry_owner"
+"""Owns every services' schema; nobody logs in as it."""
+
+TENANTS: Final = "tenantry_tenants"
+"""The group through which tenants' logins may connect.
+
+A GRANT on the database itself from two sessions at once fails ("tuple concurrently updated"); a membership does not.
+"""
+
+SERVICES: Final = ("accounts",)
+"""The services that have a role in each tenant and a login on each server."""
+
+
+def service_login(service: str) -> str:
+    """The login by which a service reaches all tenants of a server, each by SET ROLE."""
+    return f"tenantry_svc_{service}_1"
+
+
+def service_secret(service: str, server: str) -> str:
+    """The Secret with the service's login, in the operator's namespace."""
+    return f"tenantry-{service}-database-{server}"
+
+
+@dataclass(frozen=True)
+class TenantNames:
+    """What is called how for the Tenant `name`, which the API server has checked."""
+
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def schema(self) -> str:
+        """The customer's schema."""
+        return f"t_{self.key}"
+
+    @property
+    def service_schema(self) -> str:
+        """The services' schema, of which the customer's login sees nothing."""
+        return f"s_{self.key}"
+
+    @property
+    def owner(self) -> str:
+        """Owns the customer's schema and carries the marker."""
+        return f"{self.schema}_owner"
+
+    @property
+    def app(self) -> str:
+        """Reads and writes the customer's rows."""
+        return f"{self.schema}_app"
+
+    @property
+    def readonly(self) -> str:
+        return f"{self.schema}_ro"
+
+    @property
+    def migrator(self) -> str:
+        """The only member of owner. It inherits nothing, so that a login is owner only after SET ROLE."""
+        return f"{self.schema}_migrator"
+
+    @property
+    def login(self) -> str:
+        return f"{self.schema}_login_a"
+
+    def service_role(self, service: str) -> str:
+        """The role by which a service reaches this tenant's tables."""
+        return f"{self.service_schema}_{service}"
+
+    @property
+    def service_roles(self) -> dict[str, str]:
+        """Service to role."""
+        return {service: self.service_role(service) for service in SERVICES}
+
+    @property
+    def group_roles(self) -> tuple[str, ...]:
+        """The roles that nobody logs in as, owner first."""
+        return (self.owner, self.app, self.readonly, self.migrator, *self.service_roles.values())
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role of the tenant."""
+        return (*self.group_roles, self.login)
+
+    @property
+    def schemas(self) -> tuple[str, str]:
+        return (self.schema, self.service_schema)

@@ -1,0 +1,203 @@
+"""What a Tenant should be, and what was seen of it: on its server, in the registry, in the cluster."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from tenantry_operator.model.names import TenantNames
+
+PUBLIC: Final = "PUBLIC"
+"""The grantee that is everybody."""
+
+
+class MarkerState(StrEnum):
+    LIVE = "live"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Marker:
+    """Whose a tenant's roles and schemas are; the comment on its owner role. It guards every change and drop."""
+
+    id: str
+    uid: str
+    installation: str
+    state: MarkerState = MarkerState.LIVE
+
+    def text(self) -> str:
+        """The comment. The same marker gives the same text."""
+        return json.dumps({"tenant": self.id, "uid": self.uid, "operator": self.installation, "state": self.state})
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Marker | None":
+        """The marker of a comment; None when it is not one of ours."""
+        try:
+            said = json.loads(text or "")
+            return cls(said["tenant"], said["uid"], said["operator"], MarkerState(said["state"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+class RowState(StrEnum):
+    """The states of a registry row that this operator writes. A deleted row is a record: its name is free."""
+
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    RELEASED = "released"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True)
+class RegistryRow:
+    """A tenant's place and state, as the services read it. Deleted rows are never shown."""
+
+    id: str
+    uid: str
+    server: str
+    database: str
+    state: RowState
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of the tenant as the catalogue has it."""
+
+    name: str
+    oid: int
+    login: bool = False
+    inherit: bool = True
+    connection_limit: int = -1
+    expires: bool = False
+    elevated: frozenset[str] = frozenset()
+    """Attributes that no tenant's role may have: SUPERUSER, CREATEDB, CREATEROLE, REPLICATION, BYPASSRLS."""
+    settings: frozenset[tuple[str, str]] = frozenset()
+    """Of the role in the tenant's database."""
+
+
+@dataclass(frozen=True, order=True)
+class Membership:
+    role: str
+    member: str
+    admin: bool = False
+
+
+@dataclass(frozen=True, order=True)
+class Grant:
+    """One privilege on `on` (a schema, a table of the services' schema, or a kind of objects to come)."""
+
+    on: str
+    grantee: str
+    privilege: str
+    grantable: bool = False
+
+
+@dataclass(frozen=True, order=True)
+class ForeignGrant:
+    """A privilege of one of our roles on an object that is not the tenant's.
+
+    `kind` and `identity` are the catalogue's own words for the object (pg_identify_object), `owner` its owner.
+    """
+
+    kind: str
+    identity: str
+    owner: str
+    grantee: str
+
+
+@dataclass(frozen=True)
+class ObservedSecret:
+    """The tenant's Secret; `ours` says that it bears our label and this Tenant's UID."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    ours: bool
+    data: Mapping[str, str] = field(repr=False)
+    applied: str | None = None
+    """The annotation that names the role and the password that were last made equal."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a server has under one tenant's names."""
+
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    memberships: frozenset[Membership] = frozenset()
+    schemas: Mapping[str, str] = field(default_factory=dict)
+    """Schema to owner."""
+    schema_grants: frozenset[Grant] = frozenset()
+    tables: frozenset[str] = frozenset()
+    """Of the services' schema."""
+    table_grants: frozenset[Grant] = frozenset()
+    default_grants: frozenset[Grant] = frozenset()
+    """Default privileges for what the owner role makes; `on` is TABLES, SEQUENCES or FUNCTIONS."""
+    foreign: frozenset[ForeignGrant] = frozenset()
+    marker_text: str | None = None
+    version: str | None = None
+    """The services' schema's revision; None before the first migration."""
+
+    @property
+    def marker(self) -> Marker | None:
+        return Marker.parse(self.marker_text)
+
+
+@dataclass(frozen=True)
+class ObservedTenant:
+    """Everything that a plan needs to know."""
+
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    row: RegistryRow | None = None
+    secret: ObservedSecret | None = None
+    """The Secret under the desired name."""
+    stale_secrets: tuple[ObservedSecret, ...] = ()
+    """Secrets of this Tenant under other names, from an earlier `secretName`."""
+
+
+class Leaving(StrEnum):
+    """What becomes of the data of a Tenant that is being deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True)
+class Deletion:
+    leaving: Leaving
+    protected: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tenant's database is, and how its users connect to it."""
+
+    server: str
+    database: str
+    host: str
+    port: int
+    sslmode: str
+    ca_pem: str | None = None
+
+
+@dataclass(frozen=True)
+class DesiredTenant:
+    """What the Tenant says, with every absent field replaced by what it means."""
+
+    names: TenantNames
+    uid: str
+    installation: str
+    new_id: str
+    """The tenant id, if it has none yet."""
+    place: Place
+    secret_name: str
+    secret_namespace: str
+    released: str
+    """The revision at which new schemas are made."""
+    service_tables: Mapping[str, frozenset[Grant]] = field(default_factory=dict)
+    """Revision to the grants on tables of the services' schema, with roles as grantees."""
+    connection_limit: int = 20
+    settings: frozenset[tuple[str, str]] = frozenset()
+    deletion: Deletion | None = None

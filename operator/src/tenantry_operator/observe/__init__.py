@@ -1,0 +1,1 @@
+"""Reads: from Postgres and Kubernetes to the values of `model`."""

@@ -1,0 +1,46 @@
+"""Reads the registry."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from tenantry_operator.model.tenant import RegistryRow, RowState
+
+ROW = """
+SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.server, t.database, t.state, t.version
+FROM (SELECT 1) one LEFT JOIN tenantry.tenants t ON t.name = %s AND t.state <> 'deleted'
+"""
+
+ALL = "SELECT name, id::text, uid::text, server, database, state, version FROM tenantry.tenants WHERE state <> 'deleted'"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A tenant's row, if there is one, and the revision at which new tenants are made."""
+
+    released: str | None
+    row: RegistryRow | None
+
+
+async def read_registered(connection: AsyncConnection[Any], name: str) -> Registered:
+    """Read both in one round trip. Raises UndefinedTable when the registry was never upgraded."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(ROW, (name,))
+        answer = await cursor.fetchone()
+    if answer is None:
+        return Registered(None, None)
+    released, *columns = answer
+    return Registered(released, None if columns[0] is None else _row(*columns))
+
+
+async def read_rows(connection: AsyncConnection[Any]) -> dict[str, RegistryRow]:
+    """Return every row by the tenant's name."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(ALL)
+        return {name: _row(*columns) for name, *columns in await cursor.fetchall()}
+
+
+def _row(id_: str, uid: str, server: str, database: str, state: str, version: str | None) -> RegistryRow:
+    return RegistryRow(id_, uid, server, database, RowState(state), version)

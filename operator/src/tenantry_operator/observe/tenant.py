@@ -1,0 +1,89 @@
+"""Reads what a server has under tenants' names."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from tenantry_migrations import VERSION_TABLE, version_query
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Membership, Role
+from tenantry_operator.observe.catalogue_sql import FACTS
+
+
+def catalogue_names(tenants: Iterable[TenantNames]) -> dict[str, list[str]]:
+    """Return the parameters of the query: names, never patterns, so that no tenant is taken for another."""
+    all_names = list(tenants)
+    return {
+        "role_keys": [names.key for names in all_names for _ in names.roles],
+        "roles": [role for names in all_names for role in names.roles],
+        "keys": [names.key for names in all_names],
+        "schemas": [names.schema for names in all_names],
+        "service_schemas": [names.service_schema for names in all_names],
+        "owners": [names.owner for names in all_names],
+    }
+
+
+async def read_facts(connection: AsyncConnection[Any], tenants: Iterable[TenantNames]) -> dict[str, str]:
+    """Return, by key, the facts of each tenant of which anything exists.
+
+    The same facts give the same text, so that a sweep need not look into what did not change.
+    """
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(FACTS, catalogue_names(tenants))
+        return dict(await cursor.fetchall())
+
+
+async def observe_catalogue(connection: AsyncConnection[Any], names: TenantNames) -> tuple[Catalogue, str]:
+    """Return all there is under one tenant's names, its version too, and the text of the facts."""
+    facts = (await read_facts(connection, (names,))).get(names.key, "")
+    catalogue = parse_facts(facts)
+    if VERSION_TABLE not in catalogue.tables:
+        return catalogue, facts
+    cursor = await connection.execute(version_query(names.service_schema))
+    row = await cursor.fetchone()
+    return replace(catalogue, version=None if row is None else str(row[0])), facts
+
+
+def parse_facts(text: str) -> Catalogue:
+    """Turn the facts of one tenant into a catalogue, all but the version; no facts, nothing there."""
+    by_kind: dict[str, list[list[Any]]] = {}
+    for kind, fact in json.loads(text) if text else ():
+        by_kind.setdefault(kind, []).append(fact)
+
+    def of(kind: str) -> list[list[Any]]:
+        return by_kind.get(kind, [])
+
+    return Catalogue(
+        roles={role.name: role for role in map(_role, of("role"))},
+        memberships=frozenset(Membership(*fact) for fact in of("member")),
+        schemas={name: owner for name, owner in of("schema")},
+        schema_grants=frozenset(Grant(*fact) for fact in of("on schema")),
+        tables=frozenset(name for (name,) in of("table")),
+        table_grants=frozenset(Grant(*fact) for fact in of("on table")),
+        default_grants=frozenset(Grant(*fact) for fact in of("default")),
+        foreign=frozenset(ForeignGrant(*fact) for fact in of("foreign")),
+        marker_text=next((text for (text,) in of("marker")), None),
+    )
+
+
+def _role(fact: list[Any]) -> Role:
+    name, oid, login, inherit, limit, expires, elevated, settings = fact
+    return Role(
+        name=name,
+        oid=oid,
+        login=login,
+        inherit=inherit,
+        connection_limit=limit,
+        expires=expires,
+        elevated=frozenset(elevated),
+        settings=frozenset(_setting(text) for text in settings),
+    )
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value

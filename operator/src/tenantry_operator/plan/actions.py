@@ -1,0 +1,225 @@
+"""The actions of a Tenant's plan: a closed union. Each is safe to repeat, and says why it is there."""
+
+from dataclasses import dataclass
+
+from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One change. `reason` is for people: it is logged, and shown in an Event when it repairs something."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRole(Action):
+    role: str
+    login: bool = False
+    inherit: bool = True
+    connection_limit: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlterRole(Action):
+    """Set the attributes that an operator without superuser rights may set."""
+
+    role: str
+    login: bool
+    inherit: bool
+    connection_limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripRole(Action):
+    """Take attributes away that no tenant's role may have."""
+
+    role: str
+    attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPassword(Action):
+    """Make the role's password that of the Secret, or the one that the Secret is going to hold."""
+
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteMarker(Action):
+    role: str
+    marker: Marker
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantMembership(Action):
+    membership: Membership
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeMembership(Action):
+    membership: Membership
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateSchema(Action):
+    schema: str
+    owner: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSchema(Action):
+    """Give a schema back to its owner; `lender` owns it now."""
+
+    schema: str
+    owner: str
+    lender: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantOnSchema(Action):
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeOnSchema(Action):
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantOnTable(Action):
+    schema: str
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeOnTable(Action):
+    schema: str
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantDefault(Action):
+    """For what `owner` makes from now on."""
+
+    owner: str
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeDefault(Action):
+    owner: str
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetSetting(Action):
+    role: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResetSetting(Action):
+    role: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migrate(Action):
+    """Replay the steps of the tenant history in an empty services' schema."""
+
+    schema: str
+    to: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeForeign(Action):
+    """Take a privilege back that somebody gave one of our roles on an object that is not the tenant's."""
+
+    grant: ForeignGrant
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloseLogin(Action):
+    """Let nobody log in as the role any more, and end the sessions of those who did."""
+
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetireLogin(Action):
+    """Drop a login; what it owns passes to `heir`."""
+
+    role: str
+    heir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropData(Action):
+    """Drop the schemas with all that is in them, and then the roles with all that they own."""
+
+    schemas: tuple[str, ...]
+    roles: tuple[str, ...]
+    lenders: tuple[str, ...] = ()
+    """Owners of objects elsewhere that name the roles, as a policy does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordTenant(Action):
+    """Write the registry row; `revoke_keys` ends the tenant's API keys in the same transaction."""
+
+    id: str
+    state: RowState
+    version: str | None = None
+    revoke_keys: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteSecret(Action):
+    """Make the Secret, or put it right when `observed` is given."""
+
+    name: str
+    namespace: str
+    observed: ObservedSecret | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteSecret(Action):
+    observed: ObservedSecret
+
+
+ServerAction = (
+    CreateRole
+    | AlterRole
+    | StripRole
+    | SetPassword
+    | WriteMarker
+    | GrantMembership
+    | RevokeMembership
+    | CreateSchema
+    | OwnSchema
+    | GrantOnSchema
+    | RevokeOnSchema
+    | GrantOnTable
+    | RevokeOnTable
+    | GrantDefault
+    | RevokeDefault
+    | SetSetting
+    | ResetSetting
+    | Migrate
+    | RevokeForeign
+    | CloseLogin
+    | RetireLogin
+    | DropData
+)
+"""Done in the tenant's database."""
+
+TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
+
+ALONE = (StripRole, OwnSchema, RevokeForeign, CloseLogin)
+"""Each in a transaction of its own.
+
+The first three undo what an administrator did, and may not be ours to undo: that must not roll back the rest. Closing
+a login must be seen by everybody before what it owns is dropped.
+"""

@@ -1,0 +1,175 @@
+"""What to do for a Tenant, given what is there."""
+
+from dataclasses import dataclass, field, replace
+
+from tenantry_crds.reasons import Reason
+from tenantry_operator.model.tenant import (
+    Catalogue,
+    Deletion,
+    DesiredTenant,
+    Marker,
+    MarkerState,
+    ObservedTenant,
+    RowState,
+)
+from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
+from tenantry_operator.plan.tenant_deletion import deletion_actions
+from tenantry_operator.plan.tenant_drift import catalogue_actions
+from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing is done. `reason` is one of the table of reasons, `message` tells a person what to do."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered actions, or a refusal, or neither: nothing to do."""
+
+    actions: tuple[TenantAction, ...] = ()
+    refusal: Refusal | None = None
+    id: str = field(default="", compare=False)
+    """The tenant's id, as far as the plan had to choose or find one."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.actions and self.refusal is None
+
+
+def plan_tenant(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
+    """Decide what leads from what is there to what is desired; playing the plan leaves an empty one."""
+    identity = tenant_id(desired, observed)
+    if desired.deletion is not None:
+        return _plan_deletion(desired, observed, identity=identity, deletion=desired.deletion)
+    refusal = whose(desired, observed) or data_missing(desired, observed) or secret_refusal(observed)
+    if refusal is not None:
+        return Plan(refusal=Refusal(*refusal), id=identity)
+    return _plan_presence(desired, observed)
+
+
+def tenant_id(desired: DesiredTenant, observed: ObservedTenant) -> str:
+    """The id that the tenant has: the marker's, else the row's, else the one offered."""
+    marker = observed.catalogue.marker
+    if marker is not None:
+        return marker.id
+    return observed.row.id if observed.row is not None else desired.new_id
+
+
+def whose(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
+    """Say why what bears the tenant's names is not this Tenant's, if it is not."""
+    names, catalogue, row = desired.names, observed.catalogue, observed.row
+    marker = catalogue.marker
+    if marker is None and (taken := sorted({*catalogue.roles, *catalogue.schemas} & {*names.roles, *names.schemas})):
+        return Reason.NOT_OURS, f"{taken[0]} exists on the server and bears no marker of tenantry on {names.owner}"
+    if marker is not None and not _may_take(desired, marker):
+        return Reason.NOT_OURS, f"{names.owner} belongs to another Tenant (uid {marker.uid})"
+    if row is not None and row.uid != desired.uid and row.state is not RowState.RELEASED:
+        return Reason.NOT_OURS, f"the registry holds {names.name} for another Tenant (uid {row.uid})"
+    if row is not None and marker is not None and row.id != marker.id:
+        return Reason.NOT_OURS, f"the registry says id {row.id}, the marker on {names.owner} says {marker.id}"
+    return None
+
+
+def _may_take(desired: DesiredTenant, marker: Marker) -> bool:
+    """Our own, or one that was released for whoever comes next by this name."""
+    if marker.state is MarkerState.RELEASED:
+        return True
+    return marker.uid == desired.uid and marker.installation == desired.installation
+
+
+def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
+    """Say what is gone of a tenant that had data. An empty schema in its place would look like a loss that is none."""
+    if not had_data(desired, observed):
+        return None
+    gone = _gone(desired, observed.catalogue)
+    if not gone:
+        return None
+    where = f"database {desired.place.database} of server {desired.place.server} ({desired.place.host})"
+    return Reason.DATA_MISSING, (
+        f"{', '.join(gone)} should be in {where} and is not. Nothing is made in its place: "
+        "correct the DatabaseServer if it points to the wrong server, or restore from a backup"
+    )
+
+
+def had_data(desired: DesiredTenant, observed: ObservedTenant) -> bool:
+    """Whether the tenant was provisioned once. The Secret remembers it when the registry is lost as well."""
+    recorded = observed.row is not None and observed.row.version is not None
+    secrets = (observed.secret, *observed.stale_secrets)
+    return recorded or any(secret is not None and secret.ours for secret in secrets)
+
+
+def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
+    names = desired.names
+    if names.owner not in catalogue.roles:
+        return [f"role {names.owner}"]
+    gone = [f"schema {schema}" for schema in names.schemas if schema not in catalogue.schemas]
+    if gone:
+        return gone
+    if catalogue.version is None:
+        return [f"the version of schema {names.service_schema}"]
+    wanted = {grant.on for grant in desired.service_tables.get(catalogue.version, frozenset())}
+    return [f"table {names.service_schema}.{table}" for table in sorted(wanted - catalogue.tables)]
+
+
+def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
+    identity = tenant_id(desired, observed)
+    actions: list[TenantAction] = []
+    if observed.row is None:
+        state = RowState.PROVISIONING
+        actions.append(RecordTenant(id=identity, state=state, reason="the registry has no row of this tenant"))
+    actions += _marker_actions(desired, observed, identity=identity)
+    actions += catalogue_actions(desired, observed, identity=identity)
+    actions += secret_actions(desired, observed)
+    version = observed.catalogue.version or desired.released
+    row = observed.row
+    if row is None or (row.state, row.version, row.uid) != (RowState.ACTIVE, version, desired.uid):
+        why = "the tenant is in place" if row is None else f"the registry says {row.state} at {row.version}"
+        actions.append(RecordTenant(id=identity, state=RowState.ACTIVE, version=version, reason=why))
+    return Plan(tuple(actions), id=identity)
+
+
+def _marker_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:
+    """Adoption; at creation the marker follows the role that bears it."""
+    marker = Marker(identity, desired.uid, desired.installation)
+    if desired.names.owner not in observed.catalogue.roles or observed.catalogue.marker == marker:
+        return []
+    return [WriteMarker(role=desired.names.owner, marker=marker, reason="adopted: released by an earlier Tenant")]
+
+
+def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity: str, deletion: Deletion) -> Plan:
+    if deletion.protected:
+        said = "spec.deletionProtection is Enabled; set it to Disabled to let the Tenant go"
+        return Plan(refusal=Refusal(Reason.PROTECTED, said), id=identity)
+    mine = own_part(desired, observed)
+    missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
+    if missing is not None:
+        return Plan(refusal=Refusal(*missing), id=identity)
+    return Plan(deletion_actions(desired, mine, leaving=deletion.leaving), id=identity)
+
+
+def own_part(desired: DesiredTenant, observed: ObservedTenant) -> ObservedTenant:
+    """What of the observed is this very Tenant's: the rest does not keep it, and is not dropped with it.
+
+    A released marker of an earlier Tenant, too, is somebody else's until it is adopted.
+    """
+    marker, row = observed.catalogue.marker, observed.row
+    ours = marker is not None and (marker.uid, marker.installation) == (desired.uid, desired.installation)
+    return replace(
+        observed,
+        catalogue=observed.catalogue if ours else Catalogue(),
+        row=row if row is not None and row.uid == desired.uid else None,
+        secret=observed.secret if observed.secret is not None and observed.secret.ours else None,
+    )
+
+
+def _is_whole(mine: ObservedTenant, observed: ObservedTenant) -> bool:
+    """Whether missing data is news: nobody else bears the names, and no deletion of this Tenant had begun.
+
+    The registry is told of a deletion before anything is dropped.
+    """
+    begun = mine.row is not None and mine.row.state is RowState.RELEASED
+    return not begun and (mine.catalogue == observed.catalogue or not observed.catalogue.roles)

@@ -1,0 +1,89 @@
+"""What to do for a Tenant that is leaving. The registry is told first, so that the services stop serving it."""
+
+from collections.abc import Iterator
+
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Catalogue, DesiredTenant, Leaving, Marker, MarkerState, ObservedTenant
+from tenantry_operator.model.tenant import RowState as State
+from tenantry_operator.plan.actions import (
+    CloseLogin,
+    DeleteSecret,
+    DropData,
+    RecordTenant,
+    RetireLogin,
+    RevokeForeign,
+    RevokeMembership,
+    TenantAction,
+    WriteMarker,
+)
+
+LEAVES = "the Tenant is being deleted"
+
+
+def deletion_actions(desired: DesiredTenant, mine: ObservedTenant, *, leaving: Leaving) -> tuple[TenantAction, ...]:
+    """Drop or release what is this Tenant's; empty when nothing of it is left to do."""
+    drop = leaving is Leaving.DELETE
+    on_server = _drop if drop else _release
+    return (
+        *_record(mine, State.RELEASED),
+        *on_server(desired, mine.catalogue),
+        *_delete_secrets(mine),
+        *(_record(mine, State.DELETED) if drop or _never_had_data(mine) else ()),
+    )
+
+
+def _record(mine: ObservedTenant, state: State) -> Iterator[TenantAction]:
+    row = mine.row
+    if row is not None and row.state is not state:
+        yield RecordTenant(id=row.id, state=state, version=row.version, revoke_keys=True, reason=LEAVES)
+
+
+def _never_had_data(mine: ObservedTenant) -> bool:
+    return mine.row is not None and mine.row.version is None and mine.catalogue.marker is None
+
+
+def _delete_secrets(mine: ObservedTenant) -> Iterator[TenantAction]:
+    for secret in (mine.secret, *mine.stale_secrets):
+        if secret is not None:
+            yield DeleteSecret(observed=secret, reason=LEAVES)
+
+
+def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Keep schemas, data and group roles; nobody can log in, and the services reach nothing."""
+    names = desired.names
+    if names.login in catalogue.roles:
+        yield CloseLogin(role=names.login, reason=LEAVES)
+        yield from _revoke_foreign(catalogue, names.login)
+        yield RetireLogin(role=names.login, heir=names.owner, reason=LEAVES)
+    services = frozenset(names.service_roles.values())
+    for membership in sorted(catalogue.memberships):
+        if membership.role in services:
+            yield RevokeMembership(membership=membership, reason=LEAVES)
+    yield from _mark_released(names, catalogue)
+
+
+def _mark_released(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    marker = catalogue.marker
+    if marker is not None and marker.state is MarkerState.LIVE:
+        released = Marker(marker.id, marker.uid, marker.installation, MarkerState.RELEASED)
+        yield WriteMarker(role=names.owner, marker=released, reason=LEAVES)
+
+
+def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    names = desired.names
+    roles = tuple(role for role in names.roles if role in catalogue.roles)
+    schemas = tuple(schema for schema in names.schemas if schema in catalogue.schemas)
+    if not roles and not schemas:
+        return
+    if names.login in roles:
+        yield CloseLogin(role=names.login, reason=LEAVES)
+    yield from _revoke_foreign(catalogue, *roles)
+    policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
+    # The owner bears the marker, so it goes last.
+    yield DropData(schemas=schemas, roles=roles[::-1], lenders=tuple(sorted(policies)), reason=LEAVES)
+
+
+def _revoke_foreign(catalogue: Catalogue, *roles: str) -> Iterator[TenantAction]:
+    for grant in sorted(catalogue.foreign):
+        if grant.grantee in roles and grant.kind != "policy":
+            yield RevokeForeign(grant=grant, reason=LEAVES)

@@ -1,0 +1,198 @@
+"""Computes both ways what differs in the catalogue: what is missing is made, what is too much is taken away."""
+
+from collections.abc import Iterator
+
+from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.tenant import (
+    PUBLIC,
+    Catalogue,
+    DesiredTenant,
+    Grant,
+    Marker,
+    Membership,
+    ObservedTenant,
+)
+from tenantry_operator.plan.actions import (
+    AlterRole,
+    CreateRole,
+    CreateSchema,
+    GrantDefault,
+    GrantMembership,
+    GrantOnSchema,
+    GrantOnTable,
+    Migrate,
+    OwnSchema,
+    ResetSetting,
+    RevokeDefault,
+    RevokeForeign,
+    RevokeMembership,
+    RevokeOnSchema,
+    RevokeOnTable,
+    SetSetting,
+    StripRole,
+    TenantAction,
+    WriteMarker,
+)
+
+MISSING = "it is missing"
+TOO_MUCH = "nobody should hold it"
+
+
+def catalogue_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> tuple[TenantAction, ...]:
+    """Ordered, so that what is named exists when it is named; what may not be ours to undo comes last."""
+    catalogue = observed.catalogue
+    return (
+        *_roles(desired, catalogue, identity=identity),
+        *_memberships(desired.names, catalogue),
+        *_schemas(desired.names, catalogue),
+        *_schema_grants(desired.names, catalogue),
+        *_default_grants(desired.names, catalogue),
+        *_settings(desired, catalogue),
+        *_migration(desired, catalogue),
+        *_table_grants(desired, catalogue),
+        *_undone(desired.names, catalogue),
+    )
+
+
+def desired_memberships(names: TenantNames) -> frozenset[Membership]:
+    """A login is owner only by SET ROLE through migrator, which inherits nothing."""
+    services = {Membership(role, service_login(service)) for service, role in names.service_roles.items()}
+    return frozenset(
+        {
+            Membership(names.owner, names.migrator),
+            Membership(names.migrator, names.login),
+            Membership(names.app, names.login),
+            Membership(TENANTS, names.login),
+            *services,
+        }
+    )
+
+
+def desired_schemas(names: TenantNames) -> dict[str, str]:
+    return {names.schema: names.owner, names.service_schema: OWNER}
+
+
+def desired_schema_grants(names: TenantNames) -> frozenset[Grant]:
+    customers = {Grant(names.schema, role, "USAGE") for role in (names.app, names.readonly)}
+    return frozenset(customers | {Grant(names.service_schema, role, "USAGE") for role in names.service_roles.values()})
+
+
+def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
+    """What app and ro may do with what owner makes; PUBLIC nothing."""
+    held = {
+        names.app: {
+            "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+            "SEQUENCES": ("USAGE", "SELECT", "UPDATE"),
+            "FUNCTIONS": ("EXECUTE",),
+        },
+        names.readonly: {"TABLES": ("SELECT",), "SEQUENCES": ("SELECT",), "FUNCTIONS": ("EXECUTE",)},
+    }
+    return frozenset(
+        Grant(kind, role, privilege)
+        for role, kinds in held.items()
+        for kind, privileges in kinds.items()
+        for privilege in privileges
+    )
+
+
+def desired_settings(desired: DesiredTenant) -> frozenset[tuple[str, str]]:
+    """Of the login. The search path is here and not in the address, for poolers refuse it there."""
+    return desired.settings | {("search_path", desired.names.schema)}
+
+
+def _roles(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> Iterator[TenantAction]:
+    names = desired.names
+    for role in names.roles:
+        login, inherit = role == names.login, role != names.migrator
+        limit = desired.connection_limit if login else -1
+        there = catalogue.roles.get(role)
+        if there is None:
+            yield CreateRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=MISSING)
+            if role == names.owner:
+                marker = Marker(identity, desired.uid, desired.installation)
+                yield WriteMarker(role=role, marker=marker, reason="it says whose the tenant's names are")
+        elif (there.login, there.inherit, there.connection_limit, there.expires) != (login, inherit, limit, False):
+            why = "its attributes were changed, or the spec was"
+            yield AlterRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=why)
+
+
+def _memberships(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    wanted = desired_memberships(names)
+    # Revoking first: a membership with ADMIN OPTION is revoked whole and granted again without.
+    for membership in sorted(catalogue.memberships - wanted):
+        yield RevokeMembership(membership=membership, reason=TOO_MUCH)
+    kept = {(m.role, m.member) for m in catalogue.memberships - wanted}
+    for membership in sorted(wanted):
+        if membership not in catalogue.memberships or (membership.role, membership.member) in kept:
+            yield GrantMembership(membership=membership, reason=MISSING)
+
+
+def _schemas(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    for schema, owner in desired_schemas(names).items():
+        if schema not in catalogue.schemas:
+            yield CreateSchema(schema=schema, owner=owner, reason=MISSING)
+
+
+def _differences(wanted: frozenset[Grant], held: frozenset[Grant]) -> tuple[list[Grant], list[Grant]]:
+    """What to revoke, and then what to grant. A REVOKE takes a privilege with and without its grant option."""
+    revoked = sorted(held - wanted)
+    gone = {(grant.on, grant.grantee, grant.privilege) for grant in revoked}
+    return revoked, sorted(g for g in wanted if g not in held or (g.on, g.grantee, g.privilege) in gone)
+
+
+def _schema_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    revoked, granted = _differences(desired_schema_grants(names), catalogue.schema_grants)
+    yield from (RevokeOnSchema(grant=grant, reason=TOO_MUCH) for grant in revoked)
+    yield from (GrantOnSchema(grant=grant, reason=MISSING) for grant in granted)
+
+
+def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    held = catalogue.default_grants
+    if names.owner not in catalogue.roles:
+        # What Postgres has built in for a role that is about to be made.
+        held = frozenset({Grant("FUNCTIONS", PUBLIC, "EXECUTE")})
+    revoked, granted = _differences(desired_default_grants(names), held)
+    yield from (RevokeDefault(owner=names.owner, grant=grant, reason=TOO_MUCH) for grant in revoked)
+    yield from (GrantDefault(owner=names.owner, grant=grant, reason=MISSING) for grant in granted)
+
+
+def _settings(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    login = desired.names.login
+    held = catalogue.roles[login].settings if login in catalogue.roles else frozenset[tuple[str, str]]()
+    wanted = desired_settings(desired)
+    for name in sorted({name for name, _ in held} - {name for name, _ in wanted}):
+        yield ResetSetting(role=login, name=name, reason="the spec does not set it")
+    for name, value in sorted(wanted - held):
+        yield SetSetting(role=login, name=name, value=value, reason="it is not as the spec says")
+
+
+def _migration(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Only a schema without a version: one that has a version is moved fleet-wide, not here."""
+    if catalogue.version is None:
+        schema = desired.names.service_schema
+        yield Migrate(schema=schema, to=desired.released, reason="the services' schema has no version yet")
+
+
+def _table_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Unless the version is unknown to us: then what it grants is unknown too."""
+    wanted = desired.service_tables.get(catalogue.version or "")
+    if wanted is None:
+        return
+    schema = desired.names.service_schema
+    revoked, granted = _differences(wanted, catalogue.table_grants)
+    yield from (RevokeOnTable(schema=schema, grant=grant, reason=TOO_MUCH) for grant in revoked)
+    yield from (GrantOnTable(schema=schema, grant=grant, reason=MISSING) for grant in granted)
+
+
+def _undone(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """What only an administrator can have done."""
+    for name, role in sorted(catalogue.roles.items()):
+        if role.elevated:
+            yield StripRole(role=name, attributes=tuple(sorted(role.elevated)), reason=TOO_MUCH)
+    for schema, owner in desired_schemas(names).items():
+        holder = catalogue.schemas.get(schema, owner)
+        if holder != owner:
+            yield OwnSchema(schema=schema, owner=owner, lender=holder, reason="it belongs to the tenant's owner")
+    for grant in sorted(catalogue.foreign):
+        if grant.kind != "policy":
+            yield RevokeForeign(grant=grant, reason=TOO_MUCH)

@@ -1,0 +1,1 @@
+"""Glue: observe, plan, apply and status, for one object at a time."""
