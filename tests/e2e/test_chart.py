@@ -1,0 +1,135 @@
+"""The charts on the running system: what they install, what they refuse, and the demo that is run again."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tenantry_testing.demo.facts import CHART, CRDS_CHART, SYSTEM, TENANT
+from tenantry_testing.demo.programs import ProgramFailed
+from tenantry_testing.demo.record import read_record
+from tenantry_testing.running import Running, tenant_manifest
+
+OPERATOR = "deployment/tenantry-operator"
+
+
+def operator_pod(running: Running) -> dict[str, Any]:
+    """The pod that leads: the Lease names it."""
+    lease = running.programs.object("lease", "tenantry-operator", f"--namespace={SYSTEM}")
+    return running.programs.object("pod", lease["spec"]["holderIdentity"], f"--namespace={SYSTEM}")
+
+
+def test_helm_test_passes(running: Running) -> None:
+    said = running.helm("test", CHART, f"--namespace={SYSTEM}", "--timeout=90s")
+    assert "Succeeded" in said
+
+
+def test_both_releases_are_deployed(running: Running) -> None:
+    found = json.loads(running.helm("list", f"--namespace={SYSTEM}", "-o", "json"))
+    assert {release["name"]: release["status"] for release in found} == {CHART: "deployed", CRDS_CHART: "deployed"}
+
+
+def test_the_notes_say_what_to_do_next(running: Running) -> None:
+    notes = running.helm("get", "notes", CHART, f"--namespace={SYSTEM}")
+    assert "kubectl" in notes
+    assert "Tenant" in notes
+
+
+@pytest.mark.parametrize("setting", ["operator.replica=2", "operator.replicas=many", "nonsense=true"])
+def test_a_wrong_value_is_refused(running: Running, setting: str) -> None:
+    chart = str(running.layout.root / "charts" / CHART)
+    with pytest.raises(ProgramFailed, match="values don't meet the specifications of the schema"):
+        running.helm("template", CHART, chart, "--set", setting)
+
+
+def test_the_operator_runs_with_nothing_to_spare(running: Running) -> None:
+    pod = operator_pod(running)
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    for container in pod["spec"]["containers"]:
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"]["drop"] == ["ALL"]
+        assert {"livenessProbe", "readinessProbe", "resources"} <= set(container)
+
+
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [
+        ("delete", "tenants.tenantry.dev"),
+        ("create", "clusterroles"),
+        ("get", "nodes"),
+        ("create", "pods"),
+        ("get", "secrets --namespace=kube-system"),
+        ("delete", "namespaces"),
+    ],
+)
+def test_the_operator_may_do_no_more_than_it_does(running: Running, verb: str, what: str) -> None:
+    account = operator_pod(running)["spec"]["serviceAccountName"]
+    user = f"--as=system:serviceaccount:{SYSTEM}:{account}"
+    assert running.refused("auth", "can-i", verb, *what.split(), user).strip().splitlines()[-1] == "no"
+
+
+def test_the_operator_tells_its_figures_and_its_health(running: Running) -> None:
+    pod = f"/api/v1/namespaces/{SYSTEM}/pods/{operator_pod(running)['metadata']['name']}:8080/proxy"
+    assert running.kubectl("get", "--raw", f"{pod}/healthz")
+    assert "tenantry_" in running.kubectl("get", "--raw", f"{pod}/metrics")
+
+
+def test_the_next_pod_leads_when_the_first_is_gone(running: Running) -> None:
+    before = operator_pod(running)["metadata"]["name"]
+    running.kubectl("delete", "pod", before, f"--namespace={SYSTEM}", "--timeout=60s")
+    running.kubectl("rollout", "status", OPERATOR, f"--namespace={SYSTEM}", "--timeout=90s")
+    name = "e2e-after-restart"
+    running.kubectl(
+        "apply", "-f", "-", stdin=tenant_manifest(name, deletionProtection="Disabled", deletionPolicy="Delete")
+    )
+    running.kubectl("wait", f"tenant/{name}", "--for=condition=Ready", "--timeout=60s")
+    assert operator_pod(running)["metadata"]["name"] != before
+    running.kubectl("delete", "tenant", name, "--timeout=60s")
+
+
+def test_the_demo_changes_nothing_when_it_is_run_again(running: Running) -> None:
+    before = generations(running)
+    again = subprocess.run(
+        [sys.executable, "-m", "tenantry_testing.demo", "up"], capture_output=True, text=True, check=False, timeout=110
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "FAIL" not in again.stdout
+    assert generations(running) == before
+    assert read_record(running.layout).key_of(TENANT) == running.record.key_of(TENANT)
+
+
+def generations(running: Running) -> dict[str, int]:
+    """Of every object that the demo asks for: a generation counts the changes of what is asked."""
+    kinds = "tenants,databaseservers,servicedeployments,deployments,httproutes,gateways"
+    items = running.programs.items(kinds, "--all-namespaces")
+    return {
+        f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}": item["metadata"][
+            "generation"
+        ]
+        for item in items
+        if not item["metadata"]["name"].startswith("e2e-")
+    }
+
+
+def test_the_demo_is_not_removed_under_a_tenant_of_the_users(running: Running) -> None:
+    name = "e2e-somebodys"
+    running.kubectl(
+        "apply", "-f", "-", stdin=tenant_manifest(name, deletionProtection="Disabled", deletionPolicy="Delete")
+    )
+    try:
+        refused = subprocess.run(
+            [sys.executable, "-m", "tenantry_testing.demo", "down"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert refused.returncode != 0
+        assert name in refused.stdout + refused.stderr
+        assert running.kubectl("get", "tenant", TENANT, "-o", "name")
+    finally:
+        running.kubectl("delete", "tenant", name, "--timeout=60s")
