@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from starlette.responses import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
+UNNAMED = "about:blank"
+"""The name of a problem that says no more than its HTTP status (RFC 9457, 4.2.1)."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,11 @@ class ProblemType:
     @property
     def uri(self) -> str:
         """The problem's `type`, relative to the service that answers."""
-        return f"/problems/{self.name}"
+        return self.name if self.name == UNNAMED else f"/problems/{self.name}"
 
 
-@dataclass
-class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
+@dataclass(eq=False)
+class Problem(Exception):
     """An expected error, answered as its type says. `detail` and `extra` are sent to the caller: no secrets."""
 
     type: ProblemType
@@ -50,7 +52,8 @@ INVALID_CURSOR = ProblemType(
     "invalid-cursor",
     400,
     "The cursor is not valid here",
-    "The `cursor` was changed, belongs to another list or another tenant, or was signed with a key that is no longer used.",
+    "The `cursor` was changed, belongs to another list or another tenant, or was signed with a key that is no longer"
+    " used.",
     "Start the list anew without `cursor`, and pass on `next_cursor` as it came.",
 )
 UNAUTHENTICATED = ProblemType(
@@ -200,7 +203,15 @@ def problems_page(types: Iterable[ProblemType]) -> str:
 
 def describe(kind: ProblemType) -> str:
     """Return the section of one problem type in Markdown."""
-    lines = [f"## {kind.name}", "", f"{kind.status} · {kind.title}", "", kind.meaning, "", f"**What to do:** {kind.remedy}"]
+    lines = [
+        f"## {kind.name}",
+        "",
+        f"{kind.status} · {kind.title}",
+        "",
+        kind.meaning,
+        "",
+        f"**What to do:** {kind.remedy}",
+    ]
     if kind.retry_after is not None:
         lines += ["", f"**Retry-After:** {kind.retry_after} seconds"]
     return "\n".join([*lines, ""])

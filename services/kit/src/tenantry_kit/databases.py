@@ -1,0 +1,204 @@
+"""Connections to the databases that this service may reach, by the Secrets that are mounted for it.
+
+One directory for each DatabaseServer holds the keys of a Service Binding: `host port username password database`, and
+where they apply `sslmode`, `ca.crt` and `registry-database`. A Secret that is replaced is taken up without a restart:
+new work gets connections by the new one, and work in flight ends on the old.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from tenantry_kit.mounted import RECHECK_SECONDS, MountedDirectory, fingerprint
+from tenantry_kit.problems import DATABASE_UNAVAILABLE, OVERLOADED, Problem
+
+NEEDED_KEYS = ("host", "port", "username", "password", "database")
+
+
+class LoginMissing(Exception):
+    """There is no complete Secret for a DatabaseServer: it is not mounted, or not filled yet."""
+
+
+@dataclass(frozen=True)
+class ServerLogin:
+    """How this service logs in to one DatabaseServer."""
+
+    server: str
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    database: str
+    sslmode: str
+    ca_file: Path | None
+    registry_database: str | None
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """How many connections there are to one database, and how long to wait (seconds)."""
+
+    size: int = 10
+    wait: float = 5.0
+    connect_timeout: int = 5
+
+
+def read_login(directory: Path, content: Mapping[str, str]) -> ServerLogin:
+    """Return the login that a mounted Secret holds. Raises LoginMissing when it is incomplete."""
+    values = {name: content[name].strip() for name in content if name != "password"}
+    missing = [name for name in NEEDED_KEYS if not content.get(name)]
+    if missing or not values["port"].isdigit():
+        raise LoginMissing(f"the Secret for DatabaseServer {directory.name} lacks {', '.join(missing) or 'a port'}")
+    return ServerLogin(
+        server=directory.name,
+        host=values["host"],
+        port=int(values["port"]),
+        username=values["username"],
+        password=content["password"],
+        database=values["database"],
+        sslmode=values.get("sslmode", "verify-full"),
+        ca_file=directory / "ca.crt" if content.get("ca.crt") else None,
+        registry_database=values.get("registry-database"),
+    )
+
+
+@dataclass
+class _Pool:
+    """The connections to one database by one version of a Secret."""
+
+    engine: AsyncEngine
+    version: str
+    retired: bool = False
+
+
+class Databases:
+    """Engines by server and database, made at first use. Close it when the service ends."""
+
+    def __init__(
+        self,
+        directory: Path,
+        limits: PoolLimits,
+        *,
+        application_name: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        recheck: float = RECHECK_SECONDS,
+    ) -> None:
+        self._directory = directory
+        self._limits = limits
+        self._application_name = application_name
+        self._monotonic = monotonic
+        self._recheck = recheck
+        self._mounts: dict[str, MountedDirectory] = {}
+        self._pools: dict[tuple[str, str], _Pool] = {}
+
+    def servers(self) -> tuple[str, ...]:
+        """Return the names of the DatabaseServers that a Secret is mounted for."""
+        if not self._directory.is_dir():
+            return ()
+        entries = (path for path in self._directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return tuple(sorted(path.name for path in entries))
+
+    def login(self, server: str) -> ServerLogin:
+        """Return the current login for a server. Raises LoginMissing."""
+        return read_login(self._directory / server, self._mount(server).read())
+
+    @asynccontextmanager
+    async def connection(self, server: str, database: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in autocommit mode to a database of a server; without one, to the Secret's own.
+
+        Raises Problem(DATABASE_UNAVAILABLE) or Problem(OVERLOADED) when there is none to be had.
+        """
+        pool = await self._current_pool(server, database)
+        connection = await self._connect(pool, server)
+        try:
+            yield connection
+        finally:
+            if pool.retired:
+                await connection.invalidate()
+            await connection.close()
+
+    async def forget_idle(self, server: str, database: str | None = None) -> None:
+        """Close the idle connections to a database, after one of them turned out to be dead."""
+        await (await self._current_pool(server, database)).engine.dispose()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        pools, self._pools = list(self._pools.values()), {}
+        for pool in pools:
+            await self._retire(pool)
+
+    async def _connect(self, pool: _Pool, server: str) -> AsyncConnection:
+        try:
+            return await pool.engine.connect()
+        except PoolTimeout as error:
+            raise Problem(OVERLOADED) from error
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.OperationalError):
+                # Perhaps the password was replaced a moment ago: the next attempt reads the Secret anew.
+                self._mount(server).read(now=True)
+            raise Problem(DATABASE_UNAVAILABLE) from error
+
+    async def _current_pool(self, server: str, database: str | None) -> _Pool:
+        mount = self._mount(server)
+        content = mount.read()
+        try:
+            login = read_login(mount.directory, content)
+        except LoginMissing as error:
+            raise Problem(DATABASE_UNAVAILABLE) from error
+        key = (server, database or login.database)
+        version = fingerprint(content)
+        pool = self._pools.get(key)
+        if pool is not None and pool.version == version:
+            return pool
+        self._pools[key] = made = _Pool(self._make_engine(login, key[1]), version)
+        if pool is not None:
+            await self._retire(pool)
+        return made
+
+    @staticmethod
+    async def _retire(pool: _Pool) -> None:
+        pool.retired = True
+        await pool.engine.dispose()
+
+    def _mount(self, server: str) -> MountedDirectory:
+        if server not in self._mounts:
+            self._mounts[server] = MountedDirectory(self._directory / server, self._monotonic, recheck=self._recheck)
+        return self._mounts[server]
+
+    def _make_engine(self, login: ServerLogin, database: str) -> AsyncEngine:
+        url = URL.create(
+            "postgresql+psycopg",
+            username=login.username,
+            password=login.password,
+            host=login.host,
+            port=login.port,
+            database=database,
+        )
+        arguments: dict[str, object] = {
+            "sslmode": login.sslmode,
+            "connect_timeout": self._limits.connect_timeout,
+            "application_name": self._application_name,
+            # A statement prepared for one tenant would be kept for every tenant of the pool, and poolers refuse them.
+            "prepare_threshold": None,
+        }
+        if login.ca_file is not None:
+            arguments["sslrootcert"] = str(login.ca_file)
+        return create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",  # a unit of work sends its own BEGIN, with what belongs to it
+            pool_size=self._limits.size,
+            max_overflow=0,
+            pool_timeout=self._limits.wait,
+            pool_use_lifo=True,
+            hide_parameters=True,
+            connect_args=arguments,
+            use_native_hstore=False,
+        )

@@ -1,0 +1,97 @@
+"""What a route asks for, injected by FastAPI from the components of its application."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, cast
+
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from tenantry_kit.components import Components
+from tenantry_kit.correlation import current
+from tenantry_kit.pagination import DEFAULT_LIMIT, Limit, PageRequest
+from tenantry_kit.principal import Principal, unauthenticated
+from tenantry_kit.tenancy import TenancySession, TenantReplaced
+
+# They only describe the two headers in OpenAPI; the authenticator reads and judges them.
+_BEARER = HTTPBearer(
+    scheme_name="ApiKey",
+    bearerFormat="tk_<environment>_<key>",
+    description="An API key of the tenant, made by `tenantry tenant create-key NAME`.",
+    auto_error=False,
+)
+_TENANT = APIKeyHeader(
+    name="X-Tenant-ID",
+    scheme_name="TenantId",
+    description="Optional: the name of the key's tenant. A request that names another one is refused.",
+    auto_error=False,
+)
+
+
+def components(request: Request) -> Components:
+    """Return the components that the application was composed of."""
+    return cast("Components", request.app.state.components)
+
+
+ComponentsDep = Annotated[Components, Depends(components)]
+
+
+async def principal(
+    request: Request,
+    kit: ComponentsDep,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    tenant: Annotated[str | None, Security(_TENANT)],
+) -> Principal:
+    """Return who makes the request, and put it on the request's log lines."""
+    found = await kit.authenticator.authenticate(request.headers.get("authorization"), tenant)
+    ids = current()
+    if ids is not None:
+        ids.tenant, ids.principal = found.scope.name, found.id
+        # Machines do not log in: the key itself is their session.
+        ids.session_id = ids.session_id or f"key-{found.id}"
+    return found
+
+
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+def requires(scope: str) -> Callable[[Principal], Awaitable[None]]:
+    """Return a dependency that refuses a principal without this scope."""
+
+    async def check(who: PrincipalDep) -> None:
+        who.require(scope)
+
+    return check
+
+
+async def unit_of_work(kit: ComponentsDep, who: PrincipalDep) -> AsyncIterator[TenancySession]:
+    """Give the request's one transaction, in the principal's tenant."""
+    try:
+        async with kit.units.begin(who.scope) as session:
+            yield session
+    except TenantReplaced as error:
+        kit.registry.forget(who.id)
+        raise unauthenticated() from error
+
+
+# Function scope: the transaction is committed before the response is sent, so a failed COMMIT is no 2xx.
+TenancySessionDep = Annotated[TenancySession, Depends(unit_of_work, scope="function")]
+
+
+def page_request(list_name: str) -> Callable[..., PageRequest]:
+    """Return a dependency that reads `limit` and `cursor` of this list."""
+
+    def read(
+        kit: ComponentsDep,
+        who: PrincipalDep,
+        limit: Annotated[Limit, Query(description="Rows in a page, at most.")] = DEFAULT_LIMIT,
+        cursor: Annotated[
+            str | None,
+            Query(max_length=200, description="`next_cursor` of the page before; absent for the first page."),
+        ] = None,
+    ) -> PageRequest:
+        if cursor is None:
+            return PageRequest(limit, None)
+        return PageRequest(limit, kit.cursors.read(cursor, list_name, tenant_id=who.scope.tenant_id))
+
+    return read
