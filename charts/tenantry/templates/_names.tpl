@@ -1,0 +1,63 @@
+{{/* Refuse what cannot work, before anything is written. */}}
+{{- define "tenantry.check" -}}
+{{- if ne .Release.Namespace "tenantry-system" -}}
+{{- fail "the operator and its Secrets live in one namespace of a fixed name: install with --namespace tenantry-system --create-namespace" -}}
+{{- end -}}
+{{- $registry := lookup "v1" "ConfigMap" .Release.Namespace "tenantry-registry" -}}
+{{- if $registry -}}
+{{- if or (ne $registry.data.server .Values.registry.server) (ne $registry.data.database .Values.registry.database) -}}
+{{- fail (printf "registry cannot be moved: this installation has server %s and database %s; set registry.server and registry.database back to these" $registry.data.server $registry.data.database) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of every object. Argument: a dict of root and component. */}}
+{{- define "tenantry.labels" -}}
+app.kubernetes.io/name: tenantry
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/part-of: tenantry
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{/* Labels by which the operator's pods are found; they never change. */}}
+{{- define "tenantry.operatorSelector" -}}
+app.kubernetes.io/name: tenantry
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{/* An image. Argument: a dict of root and image. */}}
+{{- define "tenantry.image" -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+
+{{/* What the pod security standard "restricted" asks of a pod. */}}
+{{- define "tenantry.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What it asks of a container, and a root file system that cannot be written. */}}
+{{- define "tenantry.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* The DatabaseServers that services log in to: the registry's, and the further ones. */}}
+{{- define "tenantry.databaseServers" -}}
+{{- prepend .Values.databaseServers .Values.registry.server | uniq | toJson -}}
+{{- end -}}
+
+{{- define "tenantry.cursorKeySecret" -}}
+{{ .Values.cursorKey.existingSecret | default "tenantry-cursor-key" }}
+{{- end -}}
