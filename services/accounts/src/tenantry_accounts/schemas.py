@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from tenantry_kit.text import EmailAddress, Line
 
@@ -25,7 +26,7 @@ class UserCreate(BaseModel):
     display_name: DisplayName | None = Field(default=None, description="What people call the user.", examples=["Ada"])
 
 
-def _without_default(schema: dict[str, object]) -> None:
+def _without_default(schema: JsonDict) -> None:
     schema.pop("default", None)
 
 
