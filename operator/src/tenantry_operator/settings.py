@@ -3,9 +3,9 @@
 import socket
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -63,8 +63,11 @@ class OperatorSettings(BaseSettings):
     lease_renew_deadline: Seconds = 10
     """A leader that could not renew for so long ends itself, before another one may lead."""
 
-    stuck_after: Seconds = 60
-    """A sweep that did not finish for so long makes /healthz fail."""
+    stuck_after: Seconds = 180
+    """A sweep that did not come to an end for so long makes /healthz fail. More than ``pass_timeout``."""
+
+    behind_after: Seconds = 30
+    """A watch that is known to have missed something for so long makes /healthz fail."""
 
     request_timeout: Seconds = 30
     """The limit of one request to the API server."""
@@ -75,3 +78,11 @@ class OperatorSettings(BaseSettings):
 
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.JSON
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if self.lease_renew_deadline >= self.lease_duration:
+            raise ValueError("lease_renew_deadline must be below lease_duration")
+        if self.stuck_after <= self.pass_timeout + self.sweep_interval:
+            raise ValueError("stuck_after must be above pass_timeout + sweep_interval")
+        return self

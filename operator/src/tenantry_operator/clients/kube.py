@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from uuid_utils import uuid7
 
@@ -66,6 +67,7 @@ __all__ = [
     "AlreadyExists",
     "ApiError",
     "ApiUnreachable",
+    "Configuration",
     "ConfigurationError",
     "Conflict",
     "Forbidden",
@@ -76,6 +78,7 @@ __all__ = [
     "RawObject",
     "Resource",
     "load_configuration",
+    "watch_session",
 ]
 
 logger = logging.getLogger(__name__)
@@ -91,6 +94,7 @@ LONGEST_RETRY_AFTER = 10.0
 NOTE_LIMIT = 1024
 CLUSTER_SCOPED_EVENTS_NAMESPACE = "default"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
@@ -125,12 +129,23 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
 class Kube:
     """One API server. Every method raises `ApiError` or a subclass of it, and nothing else of the transport.
 
-    A 429 is waited out, up to three times and 10 s each; other failures are the caller's.
+    A 429 is waited out, up to three times and 10 s each; other failures are the caller's. ``guard`` is called before
+    every write, and may raise to prevent it; ``answered`` is told method and status (0: no answer) of each request.
     """
 
-    def __init__(self, configuration: Configuration, *, instance: str = USER_AGENT, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        instance: str = USER_AGENT,
+        timeout: float = 30.0,
+        guard: Callable[[], None] | None = None,
+        answered: Callable[[str, int], None] | None = None,
+    ) -> None:
         self._client = ApiClient(configuration)
         self._instance = instance
+        self._guard = guard
+        self._answered = answered or (lambda _method, _status: None)
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, 10.0))
 
     async def __aenter__(self) -> Self:
@@ -268,6 +283,8 @@ class Kube:
     ) -> RawObject:
         url = self._client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         for attempt in range(1, ATTEMPTS + 1):
+            if self._guard is not None and method != "GET":
+                self._guard()
             try:
                 return await self._request(method, url, body=body, accept=accept, content_type=content_type)
             except ApiError as error:
@@ -288,15 +305,53 @@ class Kube:
             )
             content = await answer.read()
         except TimeoutError as error:
+            self._answered(method, 0)
             raise ApiUnreachable(0, "Timeout", f"the API server did not answer {method} in time") from error
         except aiohttp.ClientError as error:
+            self._answered(method, 0)
             raise ApiUnreachable(0, "Unreachable", f"the API server cannot be reached: {error}") from error
+        self._answered(method, answer.status)
         if answer.status >= 400:
             raise from_response(answer.status, content, answer.getheader("Retry-After"))
         return json.loads(content) if content else {}
 
 
 _MANAGED = {"fieldManager": FIELD_MANAGER}
+
+
+class _ListResponse(aiohttp.ClientResponse):
+    """An empty list of metadata comes as ``items: null``, which kopf does not expect."""
+
+    async def json(self, **options: Any) -> Any:
+        body = await super().json(**options)
+        if isinstance(body, dict) and body.get("items", ()) is None:
+            body["items"] = []
+        return body
+
+
+def watch_session(configuration: Configuration, *, metadata_only: Collection[str]) -> aiohttp.ClientSession:
+    """Open a session for long-lived watches in the running loop; the caller closes it.
+
+    Of resources whose plural is in ``metadata_only`` the server sends no more than the metadata.
+    """
+
+    async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        token = await configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            request.headers["Authorization"] = token
+        if request.url.name in metadata_only:
+            request.headers["Accept"] = METADATA_WATCH if request.url.query.get("watch") else METADATA_LIST
+        return await handler(request)
+
+    transport = RESTClientObject(configuration)
+    connector = aiohttp.TCPConnector(limit=0, ssl=transport.ssl_context)
+    return aiohttp.ClientSession(
+        connector=connector,
+        middlewares=(prepare,),
+        response_class=_ListResponse,
+        proxy=configuration.proxy,
+        headers={"User-Agent": USER_AGENT},
+    )
 
 
 def _worth_waiting(error: ApiError, attempt: int) -> bool:

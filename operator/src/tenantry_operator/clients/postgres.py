@@ -9,7 +9,7 @@ import logging
 import select
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +46,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Connection = psycopg.AsyncConnection[TupleRow]
+Greeting = Callable[[Connection], Awaitable[object]]
 
 CONNECT_TIMEOUT = 5
 """Seconds for one attempt to connect."""
@@ -91,16 +92,24 @@ class _Pool:
         self.idle: list[_Idle] = []
         self.busy = 0
         self.closed = False
+        self.greeting = asyncio.Lock()
+        self.greeted = False
 
 
 class Servers:
     """Connections to all database servers, at most `ServerAddress.max_connections` each, over all databases.
 
     A changed address (a new password, another host) starts a new pool; connections in use finish their work first.
+    ``guard`` is called before each lending and may raise to prevent it. ``greet`` is run once on the first connection
+    to a server, before that server is used.
     """
 
-    def __init__(self, application_name: str) -> None:
+    def __init__(
+        self, application_name: str, *, guard: Callable[[], None] | None = None, greet: Greeting | None = None
+    ) -> None:
         self._application_name = application_name[:APPLICATION_NAME_LIMIT]
+        self._guard = guard
+        self._greet = greet
         self._pools: dict[str, _Pool] = {}
         self._certificates: tempfile.TemporaryDirectory[str] | None = None
 
@@ -111,23 +120,24 @@ class Servers:
         What is still open at the end is rolled back. Raises DatabaseError when no connection can be had; errors of
         statements are psycopg's own, see `sqlstate.classify`.
         """
-        pool = self._pool(address)
         name = database or address.database
-        await self._acquire(pool)
-        pool.busy += 1
-        try:
+        async with self._place(address) as pool:
             connection = await self._open(pool, name)
             try:
                 yield connection
             finally:
                 await self._give_back(pool, connection, database=name)
-        finally:
-            pool.busy -= 1
-            pool.free.release()
 
-    async def dedicated(self, address: ServerAddress, *, database: str | None = None) -> Connection:
-        """Open a connection outside of the pool; the caller closes it. Raises DatabaseError."""
-        return await self._connect(address, database or address.database)
+    @asynccontextmanager
+    async def dedicated(self, address: ServerAddress, *, database: str | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection that is made for this use and closed after it. Raises DatabaseError."""
+        async with self._place(address) as pool:
+            connection = await self._connect(address, database or address.database)
+            try:
+                await self._greeted(pool, connection)
+                yield connection
+            finally:
+                await connection.close()
 
     async def forget(self, name: str) -> None:
         """Close what is idle to a server that is no longer wanted."""
@@ -156,6 +166,20 @@ class Servers:
         self._pools[address.name] = _Pool(address)
         return self._pools[address.name]
 
+    @asynccontextmanager
+    async def _place(self, address: ServerAddress) -> AsyncIterator[_Pool]:
+        """Hold one of the server's places."""
+        if self._guard is not None:
+            self._guard()
+        pool = self._pool(address)
+        await self._acquire(pool)
+        pool.busy += 1
+        try:
+            yield pool
+        finally:
+            pool.busy -= 1
+            pool.free.release()
+
     async def _acquire(self, pool: _Pool) -> None:
         try:
             async with asyncio.timeout(WAIT_LIMIT):
@@ -169,7 +193,23 @@ class Servers:
         if connection is None:
             _make_room(pool)
             connection = await self._connect(pool.address, database)
+        await self._greeted(pool, connection)
         return connection
+
+    async def _greeted(self, pool: _Pool, connection: Connection) -> None:
+        if self._greet is None or pool.greeted:
+            return
+        try:
+            async with pool.greeting:
+                if not pool.greeted:
+                    await self._greet(connection)
+                    pool.greeted = True
+        except psycopg.Error as error:
+            await connection.close()
+            raise connect_error(error, where=pool.address.name) from error
+        except BaseException:
+            await connection.close()
+            raise
 
     async def _give_back(self, pool: _Pool, connection: Connection, *, database: str) -> None:
         with suppress(psycopg.Error):

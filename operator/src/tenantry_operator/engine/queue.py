@@ -55,6 +55,7 @@ class _Entry:
     running: bool = False
     not_before: float = 0.0
     added: float = 0.0
+    waited: float = 0.0
     again: list[tuple[float, Lane]] = field(default_factory=list)
 
 
@@ -132,6 +133,10 @@ class KeyedQueue:
         now = self._clock.monotonic()
         return max((now - self._entries[key].added for keys in self._ready.values() for key in keys), default=0.0)
 
+    def waited(self, key: Key) -> float:
+        """Return for how many seconds a running key was due before it was taken."""
+        return self._entries[key].waited
+
     def failing(self) -> int:
         return sum(1 for entry in self._entries.values() if entry.failures)
 
@@ -198,6 +203,7 @@ class KeyedQueue:
         key, _ = self._ready[lane].popitem(last=False)
         entry = self._entries[key]
         entry.running, entry.due = True, None
+        entry.waited = max(0.0, self._clock.monotonic() - entry.added)
         if lane is Lane.FAILING:
             self._failing_running.add(key)
         return key

@@ -1,0 +1,5 @@
+"""``python -m tenantry_operator`` is ``tenantry``."""
+
+from tenantry_operator.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""The command ``tenantry``."""
+
+from tenantry_operator.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,163 @@
+"""Keeps a process that leads no longer from working on.
+
+Two walls stand in the databases: a new leader ends the sessions of earlier ones before it uses a server, and a lock
+per tenant is held for each pass. The third stands in the process: `Election.check` before every write.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import psycopg
+
+from tenantry_operator.clients.postgres import Connection, ServerAddress, Servers
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "tenantry"
+POD_LIMIT = 40
+"""Postgres cuts application names at 63 bytes; the number at the end must not be cut."""
+
+LOCK_SPACE = 0x74656E61
+"""The first half of the advisory locks' keys: "tena"."""
+
+PULSE = 2.0
+"""Seconds between looks at whether the locks' connection still lives."""
+
+SESSIONS = """
+    SELECT pid, application_name FROM pg_stat_activity
+    WHERE usename = current_user AND pid <> pg_backend_pid() AND application_name LIKE 'tenantry:%'
+"""
+
+
+def application_name(pod: str, transitions: int) -> str:
+    """Name the sessions of one leadership."""
+    return f"{PREFIX}:{pod[:POD_LIMIT]}:{transitions}"
+
+
+def transitions_of(name: str) -> int | None:
+    """Read the number of a leadership back; None when the name is not of an operator."""
+    match = re.fullmatch(rf"{PREFIX}:[^:]*:(\d+)", name)
+    return int(match.group(1)) if match else None
+
+
+async def end_earlier_sessions(connection: Connection, transitions: int) -> int:
+    """End the sessions of earlier leaderships on this server, and wait until they are gone; return how many.
+
+    Two installations that share a database server need a login each: sessions of the same login are taken for ours.
+    """
+    rows = await (await connection.execute(SESSIONS)).fetchall()
+    ended = 0
+    for pid, name in rows:
+        number = transitions_of(name)
+        if number is not None and number < transitions:
+            await connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+            ended += 1
+    if ended:
+        logger.warning("sessions of an earlier leader were ended", extra={"count": ended, "transitions": transitions})
+    return ended
+
+
+class FenceError(Exception):
+    """The lock of a tenant could not be had, or was lost. The pass is tried again."""
+
+
+class Fence:
+    """One advisory lock per name, in the registry's database, on a connection that is used for nothing else.
+
+    When that connection is lost, every pass that holds a lock is ended by FenceError.
+    """
+
+    def __init__(self, servers: Servers, registry: Callable[[], Awaitable[ServerAddress]], *, database: str) -> None:
+        self._servers = servers
+        self._registry = registry
+        self._database = database
+        self._lending = AsyncExitStack()
+        self._connection: Connection | None = None
+        self._opening = asyncio.Lock()
+        self._holders: dict[asyncio.Task[object], str] = {}
+        self._ended: set[asyncio.Task[object]] = set()
+        self._watcher: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Hold the lock of ``name``. Raises FenceError, or DatabaseError when the registry cannot be reached."""
+        connection = await self._open()
+        await self._lock(connection, name)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  a context manager of a coroutine runs in a task
+        self._holders[task] = name
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task not in self._ended:
+                raise
+            task.uncancel()
+            raise FenceError(f"the lock of {name} was lost") from None
+        finally:
+            self._holders.pop(task, None)
+            self._ended.discard(task)
+            await self._unlock(connection, name)
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+        self._connection = None
+        await self._lending.aclose()
+
+    async def _open(self) -> Connection:
+        async with self._opening:
+            if self._connection is None:
+                # The one before, if any, is dead; closing it frees its place.
+                await self._lending.aclose()
+                lent = self._servers.dedicated(await self._registry(), database=self._database)
+                self._connection = await self._lending.enter_async_context(lent)
+                self._watcher = asyncio.create_task(self._watch(self._connection), name="fence")
+            return self._connection
+
+    async def _lock(self, connection: Connection, name: str) -> None:
+        try:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, _number(name)])
+            row = await cursor.fetchone()
+        except psycopg.Error as error:
+            self._lose(connection)
+            raise FenceError(f"the lock of {name} could not be had: the registry's connection was lost") from error
+        if row is None or not row[0]:
+            raise FenceError(f"the lock of {name} is held by another session")
+
+    async def _unlock(self, connection: Connection, name: str) -> None:
+        if connection is not self._connection:
+            return  # lost, and with it the lock
+        try:
+            await connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, _number(name)])
+        except psycopg.Error:
+            self._lose(connection)
+
+    async def _watch(self, connection: Connection) -> None:
+        while connection is self._connection:
+            await asyncio.sleep(PULSE)
+            try:
+                async with asyncio.timeout(PULSE * 5):
+                    await connection.execute("SELECT 1")
+            except (psycopg.Error, TimeoutError):
+                self._lose(connection)
+
+    def _lose(self, connection: Connection) -> None:
+        if connection is not self._connection:
+            return
+        logger.warning("the connection that holds the tenants' locks was lost", extra={"held": len(self._holders)})
+        self._connection = None
+        with suppress(psycopg.Error):
+            connection.pgconn.finish()
+        for task in self._holders:
+            self._ended.add(task)
+            task.cancel()
+
+
+def _number(name: str) -> int:
+    """Hash a name to the signed 32 bits of an advisory lock's second half. A collision only makes one pass wait."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big", signed=True)

@@ -1,0 +1,1 @@
+"""Where kopf ends: its watch events become keys in our queue."""

@@ -1,0 +1,181 @@
+"""The watch: kopf follows the API server, and what it sees goes to the cache and the queue.
+
+Of kopf we take watching, reconnecting and resuming. It runs in threads of its own, for at its end it cancels every
+task that was begun after it in its loop. Nothing here writes: ``on.event`` handlers set no finalizer and no
+annotation, and posting is off.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tenantry_operator.clients.kube import ApiError, Kube, RawObject, Resource
+from tenantry_operator.engine.cache import ObjectCache, key_of, resource_version
+from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.queue import Key, Lane
+from tenantry_operator.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+Enqueue = Callable[[Key, Lane], None]
+Owners = Callable[[RawObject], Sequence[Key]]
+
+
+def itself(kind: str) -> Owners:
+    """Make an object's own key the one to look at."""
+    return lambda obj: (key_of(kind, obj),)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One resource type to follow. ``owners`` says which keys an object's change concerns; none: it is not kept."""
+
+    resource: Resource
+    owners: Owners
+    labels: str = ""
+    """A label selector; empty takes all."""
+    namespace: str | None = None
+    """None follows the whole cluster."""
+    metadata_only: bool = False
+
+
+@dataclass
+class _Seen:
+    """What the watch brought, apart from what we wrote or listed ourselves."""
+
+    versions: dict[Key, str] = field(default_factory=dict)
+    behind: dict[Key, float] = field(default_factory=dict)
+    """Since when the API server is known to hold something newer."""
+
+
+class Feed:
+    """Keeps the cache equal to the API server, and queues what changed.
+
+    The watch is not trusted: `check` lists everything and compares. What the watch missed is put right, and a watch
+    that stays behind makes `behind` grow, which /healthz shows.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: ObjectCache,
+        enqueue: Enqueue,
+        *,
+        watched: Sequence[Watched],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._enqueue = enqueue
+        self._watched: Mapping[str, Watched] = {one.resource.kind: one for one in watched}
+        self._clock = clock
+        self._metrics = metrics
+        self._seen = {kind: _Seen() for kind in self._watched}
+
+    @property
+    def watched(self) -> Sequence[Watched]:
+        return tuple(self._watched.values())
+
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self._watched)
+
+    async def prime(self) -> None:
+        """Fill the cache before the first pass, so that no pass takes what is not loaded yet for absent."""
+        for one in self.watched:
+            for obj in await self._list(one):
+                self._changed(one, obj, Lane.ROUTINE)
+
+    def event(self, kind: str, event_type: str | None, obj: RawObject) -> None:
+        """Take one watch event; ``event_type`` is None for what the watch's own first listing brought."""
+        one = self._watched[kind]
+        key = key_of(kind, obj)
+        self._metrics.watch_events.labels(kind).inc()
+        self._seen[kind].versions[key] = resource_version(obj)
+        if event_type == "DELETED":
+            self._seen[kind].versions.pop(key, None)
+            self._deleted(one, key, version=resource_version(obj))
+        else:
+            self._changed(one, obj, Lane.NEWS)
+
+    def behind(self) -> float:
+        """Return for how many seconds the watch is known to have missed something; 0 when it has not."""
+        now = self._clock.monotonic()
+        return max((now - since for seen in self._seen.values() for since in seen.behind.values()), default=0.0)
+
+    async def check(self) -> None:
+        """List everything and compare. Raises ApiError when the server cannot be asked."""
+        for one in self.watched:
+            await self._check(one)
+
+    async def _check(self, one: Watched) -> None:
+        kind = one.resource.kind
+        before = {key: resource_version(self._cache.get(key) or {}) for key in self._cache.keys(kind)}
+        listed = {key_of(kind, item): item for item in await self._list(one, metadata_only=True)}
+        for key, item in listed.items():
+            await self._compare(one, key, item)
+        for key in before.keys() - listed.keys():
+            held = self._cache.get(key)
+            if held is not None and resource_version(held) == before[key]:
+                self._metrics.watch_missed.labels(kind).inc()
+                self._deleted(one, key)
+        behind = self._seen[kind].behind
+        for key in behind.keys() - listed.keys():
+            del behind[key]
+
+    async def _compare(self, one: Watched, key: Key, item: RawObject) -> None:
+        seen = self._seen[one.resource.kind]
+        if not one.owners(item) or _reaches(seen.versions.get(key), resource_version(item)):
+            seen.behind.pop(key, None)
+            return
+        if key not in seen.behind:
+            # The event may be on its way: the next look decides.
+            seen.behind[key] = self._clock.monotonic()
+            return
+        held = self._cache.get(key)
+        if held is not None and _reaches(resource_version(held), resource_version(item)):
+            return  # our own write told us
+        self._metrics.watch_missed.labels(key.kind).inc()
+        logger.warning("the watch missed a change", extra={"object": str(key)})
+        fresh = item if one.metadata_only else await self._kube.get(one.resource, key.name, namespace=key.namespace)
+        if fresh is not None:
+            self._changed(one, fresh, Lane.ROUTINE)
+
+    async def _list(self, one: Watched, *, metadata_only: bool = False) -> list[RawObject]:
+        return await self._kube.list(
+            one.resource,
+            namespace=one.namespace,
+            labels=one.labels or None,
+            metadata_only=metadata_only or one.metadata_only,
+        )
+
+    def _changed(self, one: Watched, obj: RawObject, lane: Lane) -> None:
+        owners = one.owners(obj)
+        if owners and self._cache.observed(one.resource.kind, obj):
+            for owner in owners:
+                self._enqueue(owner, lane)
+
+    def _deleted(self, one: Watched, key: Key, *, version: str = "") -> None:
+        held = self._cache.get(key)
+        if held is not None and self._cache.remove(key, version=version):
+            for owner in one.owners(held):
+                self._enqueue(owner, Lane.NEWS)
+
+
+def _reaches(version: str | None, wanted: str) -> bool:
+    if version is None:
+        return False
+    if version.isdigit() and wanted.isdigit():
+        return int(version) >= int(wanted)
+    return version == wanted
+
+
+async def keep_checking(feed: Feed, *, interval: float) -> None:
+    """Check again and again; a server that does not answer is the Lease's matter."""
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await feed.check()
+        except ApiError as error:
+            logger.warning("the watch could not be checked", extra={"error": str(error)})

@@ -1,0 +1,154 @@
+"""One kopf operator in a thread of its own."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import kopf
+
+from tenantry_operator.clients.kube import Configuration, RawObject, watch_session
+from tenantry_operator.handlers.feed import Watched
+
+logger = logging.getLogger(__name__)
+
+OnEvent = Callable[[str, str | None, RawObject], None]
+RESTART_DELAY = 1.0
+STOP_LIMIT = 5.0
+
+
+class Backoffs:
+    """Seconds between attempts to reach the API server: quick at first, and without end."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.1, 0.2, 0.5, 1.0, 2.0)
+        while True:
+            yield 3.0
+
+
+class WatchThread:
+    """Follows resource types of one scope (the cluster, or one namespace) until `stop`.
+
+    ``on_event(kind, type, object)`` is called in the loop of the thread that called `start`. When kopf ends by itself,
+    it is started anew.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        watched: Sequence[Watched],
+        on_event: OnEvent,
+        *,
+        namespace: str | None,
+        restarted: Callable[[], None],
+    ) -> None:
+        self._configuration = configuration
+        self._watched = tuple(watched)
+        self._on_event = on_event
+        self._namespace = namespace
+        self._restarted = restarted
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._stopping = threading.Event()
+        self._running = threading.Event()
+
+    def start(self) -> None:
+        home = asyncio.get_running_loop()
+        name = f"watch {self._namespace or 'cluster'}"
+        self._thread = threading.Thread(target=self._run, args=(home,), name=name, daemon=True)
+        self._thread.start()
+
+    def alive(self) -> bool:
+        """Say whether kopf is running now."""
+        return self._running.is_set() and self._thread is not None and self._thread.is_alive()
+
+    async def stop(self) -> None:
+        """End the watch; wait at most a few seconds for it, for it holds nothing."""
+        self._stopping.set()
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, STOP_LIMIT)
+
+    def _run(self, home: asyncio.AbstractEventLoop) -> None:
+        while not self._stopping.is_set():
+            try:
+                asyncio.run(self._operate(home))
+            except Exception:
+                logger.exception("the watch ended unexpectedly")
+            finally:
+                self._running.clear()
+            if not self._stopping.wait(RESTART_DELAY):
+                home.call_soon_threadsafe(self._restarted)
+
+    async def _operate(self, home: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._stopping.is_set():
+            return
+        ready = asyncio.Event()
+        waiting = asyncio.create_task(self._note_ready(ready))
+        try:
+            await kopf.operator(
+                registry=self._registry(home),
+                settings=self._settings(),
+                # Without one, kopf asks for the user's name, which a container's user has not.
+                identity="tenantry",  # type: ignore[arg-type]  # a NewType that kopf does not export
+                standalone=True,
+                clusterwide=self._namespace is None,
+                namespaces=[self._namespace] if self._namespace else (),
+                stop_flag=self._stop,
+                ready_flag=ready,
+            )
+        finally:
+            waiting.cancel()
+
+    async def _note_ready(self, ready: asyncio.Event) -> None:
+        await ready.wait()
+        self._running.set()
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.posting.enabled = False
+        settings.process.ultimate_exiting_timeout = None
+        settings.networking.error_backoffs = Backoffs()
+        settings.networking.connect_timeout = 10
+        settings.watching.reconnect_backoff = 0.1
+        # In one namespace there is no right to follow the cluster's types; they are read once.
+        settings.scanning.disabled = self._namespace is not None
+        for one in self._watched:
+            if one.labels:
+                settings.watching.label_selectors[_selects(one)] = one.labels
+        return settings
+
+    def _registry(self, home: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry, id="login")(self._login)
+        for one in self._watched:
+            resource = one.resource
+            subscribe = kopf.on.event(
+                group=resource.group,
+                version=resource.version,
+                plural=resource.plural,
+                id=f"event-{resource.plural}",
+                registry=registry,
+            )
+            subscribe(self._handler(resource.kind, home))
+        return registry
+
+    def _handler(self, kind: str, home: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+        async def handle(event: kopf.RawEvent, **_: Any) -> None:
+            home.call_soon_threadsafe(self._on_event, kind, event["type"], dict(event["object"]))
+
+        return handle
+
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:
+        plurals = {one.resource.plural for one in self._watched if one.metadata_only}
+        session = watch_session(self._configuration, metadata_only=plurals)
+        return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)
+
+
+def _selects(one: Watched) -> Callable[[Any], bool]:
+    wanted = (one.resource.group, one.resource.plural)
+    return lambda resource: (resource.group, resource.plural) == wanted

@@ -1,0 +1,85 @@
+"""The operator's log: one line per event, JSON or for people, and never a secret in it."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+from tenantry_operator.settings import LogFormat, LogLevel
+
+REDACTED = "[redacted]"
+SECRET_FIELDS = re.compile(r"password|passwd|secret_?value|token|authorization|api_?key|private_?key", re.IGNORECASE)
+SECRET_TEXTS = (
+    (re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@"), rf"\1{REDACTED}@"),
+    (re.compile(r"(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE), rf"\1{REDACTED}"),
+    (re.compile(r"\btk_[a-z]{2,8}_[0-9A-Za-z]{20,}"), REDACTED),
+    (re.compile(r"(?i)\b(bearer|basic) [0-9A-Za-z._~+/=-]{8,}"), rf"\1 {REDACTED}"),
+    (re.compile(r"SCRAM-SHA-256\$\S+"), REDACTED),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), REDACTED),
+)
+
+# Of these, only what an operator's reader can act on.
+QUIET = {
+    "kopf": logging.WARNING,
+    "kubernetes": logging.WARNING,
+    "aiohttp.access": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+
+
+def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: Any = None) -> None:
+    """Send all logs of the process to ``stream`` (absent: standard error)."""
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+        structlog.processors.UnicodeDecoder(),
+        redact,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(default=str)
+        if log_format is LogFormat.JSON
+        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key="time", sort_keys=False)
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    handler.addFilter(_not_noise)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.value.upper())
+    for name, quietest in QUIET.items():
+        logging.getLogger(name).setLevel(max(quietest, root.level))
+    logging.captureWarnings(capture=True)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take secrets out of a log line, by the name of the field and by the form of the text."""
+    for name, value in event.items():
+        event[name] = REDACTED if SECRET_FIELDS.search(name) and value else _clean(value)
+    return event
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        for pattern, replacement in SECRET_TEXTS:
+            value = pattern.sub(replacement, value)
+        return value
+    if isinstance(value, Mapping):
+        return {name: REDACTED if SECRET_FIELDS.search(str(name)) else _clean(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value
+
+
+def _not_noise(record: logging.LogRecord) -> bool:
+    """Drop what kopf says about signals: it runs in a thread, and the process handles them itself."""
+    return not record.getMessage().startswith("OS signals are ignored")

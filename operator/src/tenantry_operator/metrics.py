@@ -1,0 +1,82 @@
+"""What the operator tells Prometheus about itself."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Objects = Callable[[], Iterable[tuple[str, Iterable[Mapping[str, Any]]]]]
+"""Yields each kind with all its objects."""
+
+
+class Metrics:
+    """All metrics of one operator process, in a registry of their own, under ``tenantry_``."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.passes = self._counter("reconcile_total", "Passes over one object, by how they ended.", "kind", "outcome")
+        self.pass_seconds = Histogram(
+            "tenantry_reconcile_seconds", "Duration of a pass.", ["kind"], buckets=PASS_BUCKETS, registry=self.registry
+        )
+        self.wait_seconds = Histogram(
+            "tenantry_queue_wait_seconds", "From due to begun.", ["kind"], buckets=PASS_BUCKETS, registry=self.registry
+        )
+        self.actions = self._counter("actions_total", "Actions of plans, by outcome.", "kind", "action", "outcome")
+        self.queue_depth = self._gauge("queue_depth", "Objects that are due and wait for a worker.")
+        self.queue_oldest = self._gauge("queue_oldest_seconds", "Wait of the object that is due for longest.")
+        self.queue_failing = self._gauge("queue_failing", "Objects whose last pass failed.")
+        self.sweeps = self._counter("sweep_total", "Sweeps, by how they ended.", "kind", "outcome")
+        self.sweep_found = self._counter("sweep_found_total", "Objects that a sweep found to differ.", "kind")
+        self.sweep_seconds = self._gauge("sweep_seconds", "Duration of the last sweep.", "kind")
+        self.watch_events = self._counter("watch_events_total", "Watch events.", "kind")
+        self.watch_missed = self._counter("watch_missed_total", "Changes the watch did not bring.", "kind")
+        self.watch_restarts = self._counter("watch_restarts_total", "How often the watch was started anew.")
+        self.requests = self._counter("api_requests_total", "Requests to the API server.", "method", "status")
+        self.leader = self._gauge("leader", "1 while this process leads.")
+
+    def observe_objects(self, objects: Objects) -> None:
+        """Count objects by condition at each scrape; call it once."""
+        self.registry.register(_ConditionCollector(objects))
+
+    def render(self) -> bytes:
+        """Return the text exposition format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"tenantry_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"tenantry_{name}", text, labels, registry=self.registry)
+
+
+class _ConditionCollector:
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def collect(self) -> Iterator[Metric]:
+        objects = GaugeMetricFamily("tenantry_objects", "Objects.", labels=["kind"])
+        conditions = GaugeMetricFamily(
+            "tenantry_conditions", "Objects by condition and its status.", labels=["kind", "condition", "status"]
+        )
+        for kind, held in self._objects():
+            counts: dict[tuple[str, str], int] = {}
+            total = 0
+            for obj in held:
+                total += 1
+                for condition in obj.get("status", {}).get("conditions") or []:
+                    labels = (condition["type"], condition["status"])
+                    counts[labels] = counts.get(labels, 0) + 1
+            objects.add_metric([kind], total)
+            for (condition_type, status), count in sorted(counts.items()):
+                conditions.add_metric([kind, condition_type, status], count)
+        yield objects
+        yield conditions
