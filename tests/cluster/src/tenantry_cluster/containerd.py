@@ -1,11 +1,11 @@
 """The local node's container runtime: Debian's containerd with its own root, state and socket."""
 
 import json
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenantry_cluster.archives import archived, full_name
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import run, succeeds
@@ -35,14 +35,6 @@ state = "{state}"
     bin_dir = "{cni_bin}"
     conf_dir = "{cni_conf}"
 """
-
-
-@dataclass(frozen=True)
-class Image:
-    """An OCI archive, and the name under which pods ask for what is in it."""
-
-    archive: Path
-    tag: str
 
 
 @dataclass(frozen=True)
@@ -114,31 +106,6 @@ class Containerd:
         bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True}
         plugins = [bridge | {"ipam": leases}, {"type": "portmap", "capabilities": {"portMappings": True}}]
         return {"cniVersion": "0.4.0", "name": f"tenantry-{self.layout.id}", "plugins": plugins}
-
-
-def archived(archive: Path) -> tuple[str, str]:
-    """The name and the digest of the one image in an OCI archive. ClusterError when it holds none or more."""
-    try:
-        with tarfile.open(archive) as tar:
-            index = tar.extractfile("index.json")
-            if index is None:
-                raise KeyError("index.json")
-            manifests = json.load(index)["manifests"]
-    except (KeyError, OSError, tarfile.TarError) as error:
-        raise ClusterError(f"{archive} is no OCI archive: {error}") from error
-    if len(manifests) != 1:
-        raise ClusterError(f"{archive} holds {len(manifests)} images; one is expected")
-    notes = manifests[0].get("annotations", {})
-    name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name", "")
-    return name, manifests[0]["digest"]
-
-
-def full_name(tag: str) -> str:
-    """An image's name as the runtime writes it: with registry, path and tag."""
-    first, slash, _ = tag.partition("/")
-    has_registry = bool(slash) and (first == "localhost" or "." in first or ":" in first)
-    path = tag if has_registry else f"docker.io/{tag}" if slash else f"docker.io/library/{tag}"
-    return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
 
 
 def _snapshotter(root: Path) -> str:

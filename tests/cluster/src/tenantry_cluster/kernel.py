@@ -1,5 +1,6 @@
 """What a node changes outside its own namespaces: cgroups, and a few settings of the kernel that kubelet insists on."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from tenantry_cluster.daemons import end
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import succeeds
+from tenantry_cluster.waiting import wait_until
 
 CGROUPS = Path("/sys/fs/cgroup")
 # kubelet overwrites these for the whole machine (k8s.io/kubernetes/pkg/kubelet/cm: setupKernelTunables).
@@ -60,9 +62,15 @@ def remove_cgroups(layout: Layout) -> None:
     tops = [hierarchy / cgroup(layout).strip("/") for hierarchy in _hierarchies()]
     for top in tops:
         end(list(_members(top)))
-    for top in tops:
+    # The kernel keeps a cgroup busy for a moment after its last process has ended.
+    wait_until(lambda: all(map(_is_removed, tops)), seconds=20, what="the pods' cgroups cannot be removed")
+
+
+def _is_removed(top: Path) -> bool:
+    with contextlib.suppress(OSError):
         for folder, _, _ in os.walk(top, topdown=False):
             Path(folder).rmdir()
+    return not top.exists()
 
 
 def _members(top: Path) -> Iterator[int]:
@@ -73,6 +81,5 @@ def _members(top: Path) -> Iterator[int]:
 def _hierarchies() -> list[Path]:
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
-    # In version 1 some controllers are names for one hierarchy (`cpu` for `cpu,cpuacct`); `unified` is of version 2.
-    folders = [entry.resolve() for entry in CGROUPS.iterdir() if (entry / "cgroup.procs").exists()]
-    return sorted({folder for folder in folders if folder.name != "unified"})
+    # In version 1 some names are links to one hierarchy, as `cpu` to `cpu,cpuacct`.
+    return sorted({entry.resolve() for entry in CGROUPS.iterdir() if (entry / "cgroup.procs").exists()})

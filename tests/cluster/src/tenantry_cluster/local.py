@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tenantry_cluster import daemons, dns, kernel, network, packages
-from tenantry_cluster.binaries import ensure_binaries
-from tenantry_cluster.containerd import Image
+from tenantry_cluster.archives import Image
+from tenantry_cluster.binaries import ensure_binaries, find_kubectl
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.node import NAME, LocalNode
@@ -61,11 +61,14 @@ def bring_up(steps: Steps, layout: Layout) -> LocalNode:
 
 def kubectl(layout: Layout, *arguments: str, stdin: str | None = None) -> str:
     """What kubectl prints, asked as administrator of the cluster that is up."""
-    return run([str(layout.bin / "kubectl"), f"--kubeconfig={layout.kubeconfig}", *arguments], stdin)
+    return run([find_kubectl(layout), f"--kubeconfig={layout.kubeconfig}", *arguments], stdin)
 
 
 def _images(steps: Steps, layout: Layout) -> tuple[Image, Image]:
-    raise NotImplementedError
+    from tenantry_cluster import images  # noqa: PLC0415
+
+    with steps.step("Images of the pod sandbox and of CoreDNS"):
+        return images.pause(layout), images.coredns(layout)
 
 
 def _prepared(layout: Layout, pause: str) -> LocalNode:

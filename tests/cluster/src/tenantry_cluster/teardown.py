@@ -10,6 +10,7 @@ from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import run
 
 MOUNTS = Path("/proc/self/mountinfo")
+CNI_RESULTS = Path("/var/lib/cni/results")
 # A mount that a dying process holds is let go within this many attempts, or detached lazily.
 ATTEMPTS = 3
 
@@ -27,6 +28,7 @@ def take_down(layout: Layout) -> None:
     kernel.restore_settings(layout)
     for folder in (layout.node, layout.runtime):
         _remove(folder)
+    forget_pod_networks(CNI_RESULTS, f"tenantry-{layout.id}")
 
 
 def stop_all(layout: Layout) -> None:
@@ -37,6 +39,14 @@ def stop_all(layout: Layout) -> None:
     kernel.remove_cgroups(layout)
     for folder in (layout.runtime, layout.node):
         _unmount_under(folder)
+
+
+def forget_pod_networks(results: Path, network_name: str) -> None:
+    """Remove what the CNI library noted, in a folder of the whole machine, about the pods of this network."""
+    for note in results.glob(f"{network_name}-*-eth0"):
+        container = note.name.removeprefix(f"{network_name}-").removesuffix("-eth0")
+        (results / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
 
 
 def mounts_under(folder: Path) -> list[str]:
