@@ -1,0 +1,188 @@
+"""The charts by helm on a real API server: install, upgrade, uninstall, and what they refuse."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tenantry_cluster.controlplane import ControlPlane
+from tenantry_cluster.layout import Layout
+from tenantry_crds.kinds import KINDS
+from tenantry_testing.crd_examples import Body, example
+from tenantry_testing.helm import NAMESPACE, Helm, HelmFailed
+from tenantry_testing.kubectl import Kubectl
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return Layout.of_checkout()
+
+
+@pytest.fixture(scope="module")
+def plane(layout: Layout) -> Iterator[ControlPlane]:
+    """An API server of its own: the chart's policy would refuse what other tests delete."""
+    with ControlPlane.start(layout.bin) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def helm(layout: Layout, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(layout.bin / "helm", layout.root / "charts", plane.kubeconfig, home=tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def kubectl(layout: Layout, plane: ControlPlane) -> Kubectl:
+    return Kubectl(layout.bin / "kubectl", plane.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def installed(helm: Helm, kubectl: Kubectl) -> str:
+    """Both charts as a user installs them; the notes of the second."""
+    helm.install("tenantry-crds")
+    for kind in KINDS:
+        kubectl("wait", "--for=condition=Established", f"crd/{kind.crd_name}")
+    return helm.install("tenantry")
+
+
+def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(found for found in objects if found["kind"] == kind and found["metadata"]["name"] == name)
+
+
+def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for found in objects:
+        if found["kind"] == "Pod":
+            yield found["metadata"]["name"], found["spec"]
+        elif found["kind"] in {"Deployment", "ServiceDeployment"}:
+            yield found["metadata"]["name"], found["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("chart", ["tenantry", "tenantry-crds"])
+def test_a_chart_has_no_faults_that_helm_finds(helm: Helm, chart: str) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(helm.charts / chart))
+
+
+def test_every_pod_satisfies_the_restricted_standard_with_a_read_only_root(
+    helm: Helm, kubectl: Kubectl, installed: str
+) -> None:
+    kubectl("create", "namespace", "restricted")
+    kubectl("label", "namespace", "restricted", "pod-security.kubernetes.io/enforce=restricted")
+    seen = []
+    for name, spec in pods(helm.template("tenantry")):
+        seen.append(name)
+        bare = {key: value for key, value in spec.items() if key != "serviceAccountName"}
+        pod: Body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "restricted"},
+            "spec": bare,
+        }
+        kubectl("create", "--dry-run=server", "-f", "-", stdin=pod)
+        assert all(each["securityContext"]["readOnlyRootFilesystem"] for each in spec["containers"])
+        assert spec["securityContext"]["runAsUser"] == 65532
+    assert sorted(seen) == ["accounts", "tenantry-answers", "tenantry-operator"]
+
+
+def test_the_operator_reads_secrets_of_its_own_namespace_only(helm: Helm) -> None:
+    objects = helm.template("tenantry")
+    wide = one(objects, "ClusterRole", "tenantry-operator")["rules"]
+    assert not [rule for rule in wide if "secrets" in rule["resources"]]
+    for rules in (wide, one(objects, "Role", "tenantry-operator")["rules"]):
+        assert not [rule for rule in rules if "*" in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])]
+
+
+def test_a_disruption_budget_exists_only_where_a_pod_can_go(helm: Helm) -> None:
+    kinds = [found["kind"] for found in helm.template("tenantry", operator__replicas="1")]
+    assert "PodDisruptionBudget" not in kinds
+    budget = one(helm.template("tenantry", operator__replicas="2"), "PodDisruptionBudget", "tenantry-operator")
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_a_service_mounts_the_log_in_of_each_server(helm: Helm) -> None:
+    service = one(helm.template("tenantry", databaseServers="{second,primary}"), "ServiceDeployment", "accounts")
+    mounted = {
+        volume["secret"]["secretName"]: volume["secret"].get("optional")
+        for volume in service["spec"]["template"]["spec"]["volumes"]
+    }
+    assert mounted == {
+        "tenantry-accounts-database-primary": False,
+        "tenantry-accounts-database-second": False,
+        "tenantry-cursor-key": None,
+    }
+
+
+def test_a_service_is_published_only_at_a_gateway_that_is_named(helm: Helm) -> None:
+    assert "gateway" not in one(helm.template("tenantry"), "ServiceDeployment", "accounts")["spec"]["traffic"]
+    named = helm.template("tenantry", gateway__name="public", gateway__namespace="edge")
+    assert one(named, "ServiceDeployment", "accounts")["spec"]["traffic"]["gateway"] == {
+        "name": "public",
+        "namespace": "edge",
+        "pathPrefix": "/v1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("operator.replica=2", "additional properties 'replica' not allowed"),
+        ("environment=Production!", "environment"),
+        ("registry.server=Primary", "registry/server"),
+        ("services.accounts.port=80", "port"),
+        ("log.level=loud", "log/level"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: Helm, value: str, words: str) -> None:
+    with pytest.raises(HelmFailed, match=words):
+        helm("template", "tenantry", str(helm.charts / "tenantry"), "--set", value)
+
+
+def test_another_namespace_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmFailed, match="--namespace tenantry-system"):
+        helm("template", "tenantry", str(helm.charts / "tenantry"), namespace="default")
+
+
+def test_the_notes_say_what_to_do_next(installed: str) -> None:
+    assert "kind: DatabaseServer" in installed
+    assert "tenantry tenant create-key acme" in installed
+    assert "helm test tenantry" in installed
+
+
+def cursor_key(kubectl: Kubectl) -> str:
+    return kubectl("-n", NAMESPACE, "get", "secret", "tenantry-cursor-key", "-o", "jsonpath={.data.cursor-key}")
+
+
+def test_an_upgrade_keeps_the_cursor_key(helm: Helm, kubectl: Kubectl, installed: str) -> None:
+    before = cursor_key(kubectl)
+    assert len(before) >= 32
+    helm.install("tenantry", operator__workers="8")
+    assert cursor_key(kubectl) == before
+
+
+def test_the_registry_cannot_be_moved(helm: Helm, kubectl: Kubectl, installed: str) -> None:
+    with pytest.raises(HelmFailed, match="this installation has server primary and database tenantry"):
+        helm.install("tenantry", registry__server="other")
+    change = '{"data": {"server": "other"}}'
+    answer = kubectl.run("-n", NAMESPACE, "patch", "configmap", "tenantry-registry", "--type=merge", "-p", change)
+    assert "field is immutable" in answer.stderr
+
+
+@pytest.mark.parametrize("protection", [None, "Enabled"])
+def test_a_protected_tenant_cannot_be_deleted(kubectl: Kubectl, installed: str, protection: str | None) -> None:
+    name = f"kept-{protection or 'absent'}".lower()
+    kubectl("apply", "-f", "-", stdin=example("Tenant", name, deletionProtection=protection))
+    answer = kubectl.run("delete", "tenant", name)
+    assert answer.returncode != 0
+    assert f"Tenant {name} is protected: set spec.deletionProtection to Disabled" in answer.stderr
+    assert kubectl("get", "tenant", name, "-o", "jsonpath={.metadata.deletionTimestamp}") == ""
+    kubectl("patch", "tenant", name, "--type=merge", "-p", '{"spec": {"deletionProtection": "Disabled"}}')
+    kubectl("delete", "tenant", name)
+    assert kubectl.run("get", "tenant", name).returncode != 0
+
+
+def test_the_definitions_and_the_tenants_survive_an_uninstallation(
+    helm: Helm, kubectl: Kubectl, installed: str
+) -> None:
+    kubectl("apply", "-f", "-", stdin=example("Tenant", "survivor"))
+    helm("uninstall", "tenantry-crds")
+    kubectl("get", "tenant", "survivor")
+    helm.install("tenantry-crds")
+    kubectl("get", "tenant", "survivor")
