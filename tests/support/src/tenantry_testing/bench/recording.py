@@ -114,7 +114,7 @@ class Renaming:
         text = text.replace(self._recorded, self._name)
         text = text.replace(self._recorded.replace("-", "_"), self._name.replace("-", "_"))
         text = UUID.sub(lambda found: self._own(found[0], str(uuid4())), text)
-        return LONG_NUMBER.sub(lambda found: self._own(found[0], str(secrets.randbelow(2**62))), text)
+        return LONG_NUMBER.sub(lambda found: self._own(found[0], _number_like(found[0])), text)
 
     def _own(self, value: str, fresh: str) -> str:
         return value if value in self._kept else self._values.setdefault(value, fresh)
@@ -122,6 +122,11 @@ class Renaming:
     def message(self, message: Message) -> Message:
         parameters = tuple(None if value is None else self.text(value) for value in message.parameters)
         return replace(message, statement=self.text(message.statement), parameters=parameters)
+
+
+def _number_like(value: str) -> str:
+    """Another number that fits where this one fits: an int stays an int."""
+    return str(secrets.randbelow(2**31 if abs(int(value)) < 2**31 else 2**62))
 
 
 def values_of(messages: Sequence[Message]) -> frozenset[str]:
