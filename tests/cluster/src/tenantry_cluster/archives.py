@@ -4,6 +4,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tenantry_cluster.errors import ClusterError
 
@@ -19,18 +20,20 @@ class Image:
 def archived(archive: Path) -> tuple[str, str]:
     """The name and the digest of the one image in an OCI archive. ClusterError when it holds none or more."""
     try:
-        with tarfile.open(archive) as tar:
-            index = tar.extractfile("index.json")
-            if index is None:
-                raise KeyError("index.json")
-            manifests = json.load(index)["manifests"]
-    except (KeyError, OSError, tarfile.TarError) as error:
+        manifests = _manifests(archive)
+    except (KeyError, OSError, ValueError, tarfile.TarError) as error:
         raise ClusterError(f"{archive} is no OCI archive: {error}") from error
     if len(manifests) != 1:
         raise ClusterError(f"{archive} holds {len(manifests)} images; one is expected")
     notes = manifests[0].get("annotations", {})
     name = notes.get("io.containerd.image.name") or notes.get("org.opencontainers.image.ref.name", "")
     return name, manifests[0]["digest"]
+
+
+def _manifests(archive: Path) -> list[dict[str, Any]]:
+    with tarfile.open(archive) as tar:
+        index = tar.extractfile("index.json")
+        return list(json.load(index)["manifests"]) if index else []
 
 
 def full_name(tag: str) -> str:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tenantry_cluster import daemons, dns, kernel, network, packages
-from tenantry_cluster.archives import Image
 from tenantry_cluster.binaries import ensure_binaries, find_kubectl
 from tenantry_cluster.errors import ClusterError
+from tenantry_cluster.images import Images
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.node import NAME, LocalNode
 from tenantry_cluster.running import run
@@ -39,7 +39,8 @@ def bring_up(steps: Steps, layout: Layout) -> LocalNode:
     packages.widen_path()
     packages.ensure(packages.NODE_PACKAGES, steps)
     ensure_binaries(steps, layout)
-    pause, coredns = _images(steps, layout)
+    images = Images(steps, layout)
+    pause, coredns = images.pause(), images.coredns()
     with steps.step("Network namespace and links") as step:
         node = _prepared(layout, pause.tag)
         step.result(f"node at {node.network.node_address}")
@@ -62,13 +63,6 @@ def bring_up(steps: Steps, layout: Layout) -> LocalNode:
 def kubectl(layout: Layout, *arguments: str, stdin: str | None = None) -> str:
     """What kubectl prints, asked as administrator of the cluster that is up."""
     return run([find_kubectl(layout), f"--kubeconfig={layout.kubeconfig}", *arguments], stdin)
-
-
-def _images(steps: Steps, layout: Layout) -> tuple[Image, Image]:
-    from tenantry_cluster import images  # noqa: PLC0415
-
-    with steps.step("Images of the pod sandbox and of CoreDNS"):
-        return images.pause(layout), images.coredns(layout)
 
 
 def _prepared(layout: Layout, pause: str) -> LocalNode:
