@@ -18,7 +18,6 @@ from tenantry_operator.clients.kube import (
     RawObject,
 )
 from tenantry_operator.clients.postgres import Servers
-from tenantry_operator.engine.addresses import Addresses
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.election import Election
@@ -30,6 +29,8 @@ from tenantry_operator.engine.workers import Limits, Workers
 from tenantry_operator.handlers.feed import Feed, Watched, itself
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
 from tenantry_operator.running import HealthLimits, Operator
 from tenantry_operator.settings import OperatorSettings
 
@@ -79,7 +80,8 @@ async def with_installation(settings: OperatorSettings, kube: Kube) -> OperatorS
 
 def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
     """Make the reconciler of each kind."""
-    return {}
+    made: tuple[Reconciler, ...] = (ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),)
+    return {one.kind: one for one in made}
 
 
 def watched_resources(settings: OperatorSettings, cache: ObjectCache) -> Sequence[Watched]:
@@ -130,8 +132,8 @@ def _parts(settings: OperatorSettings, kube: Kube, *, election: Election, clock:
         guard=election.check,
         greet=lambda connection: end_earlier_sessions(connection, transitions),
     )
-    addresses = Addresses(kube, lambda name: cache.get(Key("DatabaseServer", name)), namespace=settings.namespace)
-    fence = Fence(servers, lambda: addresses.of(settings.registry_server), database=settings.registry_database)
+    addresses = Addresses(kube, cache, namespace=settings.namespace, clock=clock)
+    fence = Fence(servers, lambda: addresses.registry(settings.registry_server, settings.registry_database))
     return Parts(kube, servers, addresses, cache, fence, settings, clock, metrics)
 
 

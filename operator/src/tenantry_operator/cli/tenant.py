@@ -1,10 +1,86 @@
 """``tenantry tenant``."""
 
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from tenantry_crds import names
+from tenantry_kit.keys import ENVIRONMENT_PATTERN, EVERY_SCOPE, ApiKey, create_key
+from tenantry_operator.cli.failure import CommandFailed, told
+from tenantry_operator.cli.registry_access import RegistryPlace, registry
+
 app = typer.Typer(help="Tenants and their keys.", no_args_is_help=True)
+
+DURATION = re.compile(r"(\d{1,6})([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+FIND = "SELECT id FROM tenantry.tenants WHERE name = %s AND state IN ('active', 'provisioning')"
+INSERT = """
+    INSERT INTO tenantry.api_keys (public_id, tenant_id, kind, secret_hash, scopes, expires_at)
+    VALUES (%s, %s, 'tenant', %s, %s, %s)
+"""
 
 
 @app.callback()
 def group() -> None:
-    """Keep `create-key` a sub-command, though it is the only one."""
+    """Tenants and their keys."""
+
+
+@app.command("create-key")
+def create_key_command(  # noqa: PLR0917  each option is a parameter
+    name: Annotated[str, typer.Argument(help="The Tenant's name.")],
+    environment: Annotated[
+        str, typer.Option(help="Which services accept the key.", envvar="TENANTRY_ENVIRONMENT")
+    ] = "dev",
+    scope: Annotated[list[str] | None, typer.Option(help="What the key may do; may be repeated. Absent: all.")] = None,
+    expires_in: Annotated[str | None, typer.Option(help="Such as 90d, 12h or 30m. Absent: never.")] = None,
+    postgres_url: Annotated[
+        str | None,
+        typer.Option(help="Reaches the registry's database from here.", envvar="TENANTRY_REGISTRY_URL"),
+    ] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Absent: $KUBECONFIG or ~/.kube/config.")] = None,
+    namespace: Annotated[
+        str, typer.Option(help="The operator's namespace.", envvar="TENANTRY_NAMESPACE")
+    ] = names.SYSTEM_NAMESPACE,
+    registry_server: Annotated[
+        str | None,
+        typer.Option(
+            help="The DatabaseServer with the registry. Absent: the only one.", envvar="TENANTRY_REGISTRY_SERVER"
+        ),
+    ] = None,
+    registry_database: Annotated[str, typer.Option(envvar="TENANTRY_REGISTRY_DATABASE")] = "tenantry",
+) -> None:
+    """Make an API key for a Tenant and print it. It is shown this once; only a hash of it is stored."""
+    if not re.fullmatch(ENVIRONMENT_PATTERN, environment):
+        raise typer.BadParameter("2 to 8 letters a-z", param_hint="--environment")
+    place = RegistryPlace(namespace, registry_server, registry_database, kubeconfig, postgres_url)
+    with told():
+        key = create_key(environment)
+        asyncio.run(_store(place, name, key=key, scopes=scope or [EVERY_SCOPE], lifetime=_lifetime(expires_in)))
+    print(key.text)
+    print(f"A key of tenant {name}. Keep it now: it cannot be shown again.", file=sys.stderr)
+
+
+async def _store(
+    place: RegistryPlace, name: str, *, key: ApiKey, scopes: list[str], lifetime: timedelta | None
+) -> None:
+    expires = datetime.now(UTC) + lifetime if lifetime else None
+    async with registry(place) as connection, connection.transaction():
+        tenant = await (await connection.execute(FIND, [name])).fetchone()
+        if tenant is None:
+            raise CommandFailed(f"there is no tenant {name} in the registry; is the Tenant Ready?")
+        await connection.execute(INSERT, [key.public_id, tenant[0], key.secret_hash, scopes, expires])
+
+
+def _lifetime(text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    match = DURATION.fullmatch(text)
+    if match is None or int(match.group(1)) == 0:
+        raise typer.BadParameter("a number and one of s, m, h, d, such as 90d", param_hint="--expires-in")
+    return timedelta(**{UNITS[match.group(2)]: int(match.group(1))})

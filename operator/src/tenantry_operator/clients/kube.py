@@ -112,18 +112,27 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
     configuration = Configuration()
     # Without it the transport reads ~/.netrc before every request.
     configuration.client_session_kwargs = {"trust_env": False}
+    in_pod = kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    path = "" if in_pod else _kubeconfig_path(kubeconfig)
     try:
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        if in_pod:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
-            path = str(kubeconfig or os.environ.get("KUBECONFIG") or Path.home() / ".kube/config")
             await load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, client_configuration=configuration, persist_config=False
             )
     except (ConfigException, OSError, TypeError, AttributeError) as error:
-        where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        where = path or "the pod's service account"
         raise ConfigurationError(f"cannot read a Kubernetes configuration from {where}: {error}") from error
     return configuration
+
+
+def _kubeconfig_path(given: Path | None) -> str:
+    """Choose the kubeconfig; like kubectl's, $KUBECONFIG may name several files, of which one must exist."""
+    path = str(given or os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser())
+    if not any(Path(part).exists() for part in path.split(os.pathsep)):
+        raise ConfigurationError(f"there is no kubeconfig {path}")
+    return path
 
 
 class Kube:
@@ -290,6 +299,7 @@ class Kube:
             except ApiError as error:
                 if not _worth_waiting(error, attempt):
                     raise
+                logger.debug("the API server asks to wait", extra={"seconds": error.retry_after, "path": path})
                 await asyncio.sleep(error.retry_after or 1.0)
         raise AssertionError("the last attempt returns or raises")
 

@@ -71,10 +71,9 @@ class Fence:
     When that connection is lost, every pass that holds a lock is ended by FenceError.
     """
 
-    def __init__(self, servers: Servers, registry: Callable[[], Awaitable[ServerAddress]], *, database: str) -> None:
+    def __init__(self, servers: Servers, registry: Callable[[], Awaitable[ServerAddress]]) -> None:
         self._servers = servers
         self._registry = registry
-        self._database = database
         self._lending = AsyncExitStack()
         self._connection: Connection | None = None
         self._opening = asyncio.Lock()
@@ -114,7 +113,7 @@ class Fence:
             if self._connection is None:
                 # The one before, if any, is dead; closing it frees its place.
                 await self._lending.aclose()
-                lent = self._servers.dedicated(await self._registry(), database=self._database)
+                lent = self._servers.dedicated(await self._registry())
                 self._connection = await self._lending.enter_async_context(lent)
                 self._watcher = asyncio.create_task(self._watch(self._connection), name="fence")
             return self._connection

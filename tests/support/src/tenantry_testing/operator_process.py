@@ -74,7 +74,7 @@ class OperatorProcess:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  it only makes one system call
         )
 
     @property
