@@ -157,6 +157,13 @@ def test_an_upgrade_keeps_the_cursor_key(helm: Helm, kubectl: Kubectl, installed
     assert cursor_key(kubectl) == before
 
 
+def test_an_upgrade_keeps_a_count_that_was_set_by_hand(helm: Helm, kubectl: Kubectl, installed: str) -> None:
+    for what in ("servicedeployment/accounts", "deployment/tenantry-operator"):
+        kubectl("-n", NAMESPACE, "scale", what, "--replicas=3")
+        helm.install("tenantry", operator__workers="9")
+        assert kubectl("-n", NAMESPACE, "get", what, "-o", "jsonpath={.spec.replicas}") == "3"
+
+
 def test_the_registry_cannot_be_moved(helm: Helm, kubectl: Kubectl, installed: str) -> None:
     with pytest.raises(HelmFailed, match="this installation has server primary and database tenantry"):
         helm.install("tenantry", registry__server="other")

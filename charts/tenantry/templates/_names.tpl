@@ -61,3 +61,15 @@ capabilities:
 {{- define "tenantry.cursorKeySecret" -}}
 {{ .Values.cursorKey.existingSecret | default "tenantry-cursor-key" }}
 {{- end -}}
+
+{{/* The count of pods: what `kubectl scale` or an autoscaler set stays, and helm would fail over it; else the value.
+     Argument: a dict of live (the object that is there, or nothing) and wanted. */}}
+{{- define "tenantry.replicas" -}}
+{{- $replicas := .wanted -}}
+{{- range dig "metadata" "managedFields" list (.live | default dict) -}}
+{{- if eq (.subresource | default "") "scale" -}}
+{{- $replicas = $.live.spec.replicas -}}
+{{- end -}}
+{{- end -}}
+{{- if not (kindIs "invalid" $replicas) }}{{ $replicas }}{{ end -}}
+{{- end -}}
