@@ -29,9 +29,21 @@ def create_key(programs: Programs, tenant: str, *, registry_url: str) -> str:
 class AccountsCaller:
     """Calls the account service through the gateway with one key."""
 
-    def __init__(self, gateway_url: str, api_key: str) -> None:
+    def __init__(
+        self,
+        gateway_url: str,
+        api_key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        patience: float = SECONDS_TO_ANSWER,
+    ) -> None:
+        self._patience = patience
         self._client = httpx.Client(
-            base_url=gateway_url, headers={"Authorization": f"Bearer {api_key}"}, timeout=10.0, trust_env=False
+            base_url=gateway_url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=10.0,
+            trust_env=False,
+            transport=transport,
         )
 
     def accepts_key(self) -> bool:
@@ -48,6 +60,13 @@ class AccountsCaller:
         created: dict[str, Any] = response.json()
         return created
 
+    def fetch(self, path: str) -> str:
+        """What a GET of `path` answers. Raises RestFailed when it is no success."""
+        response = self._settled("GET", path)
+        if not response.is_success:
+            raise RestFailed(f"GET {path} answered {response.status_code}: {response.text[:500]}")
+        return response.text
+
     def _find(self, email: str) -> dict[str, Any]:
         cursor: str | None = None
         while True:
@@ -61,14 +80,14 @@ class AccountsCaller:
 
     def _settled(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The first answer that is not the gateway's own, for a route or a pod that is new."""
-        deadline = time.monotonic() + SECONDS_TO_ANSWER
+        deadline = time.monotonic() + self._patience
         while True:
             response = self._attempt(method, path, **request)
             if response is not None and not _from_gateway(response):
                 return response
             if time.monotonic() > deadline:
                 said = "nothing" if response is None else f"{response.status_code}: {response.text[:200]}"
-                raise RestFailed(f"{method} {path} answered {said} for {SECONDS_TO_ANSWER:.0f} s")
+                raise RestFailed(f"{method} {path} answered {said} for {self._patience:.0f} s")
             time.sleep(0.2)
 
     def _attempt(self, method: str, path: str, **request: Any) -> httpx.Response | None:

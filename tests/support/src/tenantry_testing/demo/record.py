@@ -45,7 +45,7 @@ def read_record(layout: Layout) -> DemoRecord:
         raw = json.loads(path.read_text(encoding="utf-8"))
         tenants = tuple(SampleTenant(**tenant) for tenant in raw.pop("tenants"))
         return DemoRecord(**raw, tenants=tenants)
-    except (FileNotFoundError, ValueError, TypeError, KeyError) as error:
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise NoDemo(f"{path} cannot be read ({type(error).__name__})", cure="make demo") from error
 
 

@@ -1,0 +1,30 @@
+"""`make demo-down`: removes what the demo made, and nothing else."""
+
+from tenantry_cluster import ClusterError, Layout, Steps
+from tenantry_testing.demo.charts import are_crds_installed, uninstall
+from tenantry_testing.demo.programs import Programs
+from tenantry_testing.demo.record import forget_record
+from tenantry_testing.demo.sample import delete_samples, foreign_tenants
+
+
+class TenantsLeft(ClusterError):
+    """There are Tenants that the demo did not make; removing the operator and Postgres would take their data."""
+
+
+def down(steps: Steps, layout: Layout) -> None:
+    """Remove sample objects, charts, gateway and Postgres; the cluster stays. Raises TenantsLeft before any change."""
+    programs = Programs(layout.kubeconfig, layout.bin)
+    if are_crds_installed(programs):
+        others = foreign_tenants(programs)
+        if others:
+            raise TenantsLeft(
+                f"there are Tenants that the demo did not make: {', '.join(others)}",
+                cure="delete them first (docs/how-to/delete-a-tenant.md)",
+            )
+        with steps.step("Delete the sample Tenant with its data, and the sample service"):
+            delete_samples(programs)
+    with steps.step("Uninstall the charts"):
+        uninstall(programs)
+    with steps.step("Remove gateway and Postgres"):
+        remove_surroundings(programs)
+    forget_record(layout)

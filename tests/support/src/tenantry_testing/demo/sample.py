@@ -1,0 +1,51 @@
+"""The sample objects: the server, a customer, and a service of a user's own, applied from `examples/`."""
+
+import json
+from pathlib import Path
+
+from tenantry_testing.demo.conditions import wait_ready
+from tenantry_testing.demo.facts import GREETING, SERVER, SYSTEM, TENANT
+from tenantry_testing.demo.programs import Programs
+
+
+def apply_server(programs: Programs, root: Path, *, username: str, password: str, authority: str) -> None:
+    """Give the operator a log-in and the authority of the server's certificate, name the server, and wait for it."""
+    programs.apply(_secret(f"{SERVER}-credentials", {"username": username, "password": password}))
+    programs.apply(_secret(f"{SERVER}-ca", {"ca.crt": authority}))
+    programs.kubectl("apply", "-f", str(root / "examples/databaseserver.yaml"))
+    wait_ready(programs, f"databaseserver/{SERVER}")
+
+
+def _secret(name: str, data: dict[str, str]) -> str:
+    metadata = {"name": name, "namespace": SYSTEM}
+    return json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+
+
+def apply_tenant(programs: Programs, root: Path) -> None:
+    programs.kubectl("apply", "-f", str(root / "examples/tenant.yaml"))
+    wait_ready(programs, f"tenant/{TENANT}", seconds=60)
+
+
+def apply_greeting(programs: Programs, root: Path) -> None:
+    programs.kubectl("apply", "-f", str(root / "examples/greeting.yaml"))
+    wait_ready(programs, f"servicedeployment/{GREETING}", namespace=GREETING)
+
+
+def wait_accounts(programs: Programs) -> None:
+    wait_ready(programs, "servicedeployment/accounts", namespace=SYSTEM)
+
+
+def foreign_tenants(programs: Programs) -> list[str]:
+    """The Tenants that the demo did not make."""
+    names = programs.kubectl("get", "tenants", "-o", "jsonpath={.items[*].metadata.name}").split()
+    return [name for name in names if name != TENANT]
+
+
+def delete_samples(programs: Programs) -> None:
+    """Delete what `apply_…` made; the operator must run, it takes the finalizers away. Nothing when they are gone."""
+    programs.kubectl("delete", "namespace", GREETING, "--ignore-not-found", "--timeout=120s")
+    if programs.kubectl("get", "tenant", TENANT, "--ignore-not-found", "-o", "name"):
+        unprotected = '{"spec": {"deletionProtection": "Disabled", "deletionPolicy": "Delete"}}'
+        programs.kubectl("patch", "tenant", TENANT, "--type=merge", "--patch", unprotected)
+        programs.kubectl("delete", "tenant", TENANT, "--timeout=120s")
+    programs.kubectl("delete", "databaseserver", SERVER, "--ignore-not-found", "--timeout=60s")
