@@ -6,6 +6,7 @@ import pytest
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
+from tenantry_testing.accounts_world import AccountsWorld
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.postgres import PostgresServer
 
@@ -24,3 +25,9 @@ def control_plane() -> Iterator[ControlPlane]:
     with ControlPlane.start(layout.bin, audit=True) as plane:
         apply_crds(layout.bin / "kubectl", plane.kubeconfig, layout.root / "crds" / "manifests")
         yield plane
+
+
+@pytest.fixture(scope="session")
+def accounts_world(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AccountsWorld:
+    """The databases of the accounts service, without tenants: each test adds its own."""
+    return AccountsWorld(postgres, tmp_path_factory.mktemp("databases"))

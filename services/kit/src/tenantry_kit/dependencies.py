@@ -40,10 +40,12 @@ async def principal(
     request: Request,
     kit: ComponentsDep,
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    tenant: Annotated[str | None, Security(_TENANT)],
+    _tenant: Annotated[str | None, Security(_TENANT)],
 ) -> Principal:
     """Return who makes the request, and put it on the request's log lines."""
-    found = await kit.authenticator.authenticate(request.headers.get("authorization"), tenant)
+    # Read here, since FastAPI takes an empty header for an absent one.
+    headers = request.headers
+    found = await kit.authenticator.authenticate(headers.get("authorization"), headers.get("x-tenant-id"))
     ids = current()
     if ids is not None:
         ids.tenant, ids.principal = found.scope.name, found.id

@@ -1,0 +1,252 @@
+"""What the accounts service finds in production, made on a real Postgres without the operator.
+
+Schemas, roles, marker, registry and mounted Secrets are those of the design; the tables come from the migrations.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+from fastapi import FastAPI
+from psycopg import sql
+from pydantic import SecretStr
+
+from tenantry_accounts.app import SERVICE, accounts_app
+from tenantry_kit.components import Components, compose
+from tenantry_kit.keys import EVERY_SCOPE, ApiKey, create_key
+from tenantry_kit.scope import TenantScope
+from tenantry_kit.settings import ServiceSettings
+from tenantry_migrations import REGISTRY, TENANT, render, upgrade_registry
+from tenantry_testing.postgres import Login, PostgresServer
+
+ENVIRONMENT = "test"
+SERVER = "primary"
+CURSOR_KEY = "cursor-key-of-the-tests-0123456789"
+
+
+@dataclass(frozen=True)
+class WorldTenant:
+    """A tenant of the world, with one key that may do everything."""
+
+    id: UUID
+    name: str
+    key: ApiKey
+
+    @property
+    def schema(self) -> str:
+        """The services' schema."""
+        return f"s_{self.name.replace('-', '_')}"
+
+    @property
+    def owner(self) -> str:
+        """The role that carries the marker."""
+        return f"t_{self.name.replace('-', '_')}_owner"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request with the tenant's key."""
+        return {"Authorization": f"Bearer {self.key.text}"}
+
+
+@dataclass
+class AccountsWorld:
+    """Databases, a service login and its mounted Secret on a server that others may use too."""
+
+    postgres: PostgresServer
+    folder: Path
+    suffix: str = field(default_factory=lambda: secrets.token_hex(3))
+
+    def __post_init__(self) -> None:
+        self.app_database = f"app_{self.suffix}"
+        self.registry_database = f"tenantry_{self.suffix}"
+        self.login = Login(f"tenantry_svc_accounts_{self.suffix}", secrets.token_urlsafe(16))
+        self._make_databases()
+        self.mount(self.folder)
+
+    def _make_databases(self) -> None:
+        with self.postgres.connect() as admin:
+            _run(admin, "CREATE ROLE {} LOGIN NOINHERIT PASSWORD {}", self.login.user, sql.Literal(self.login.password))
+            for name in (self.app_database, self.registry_database):
+                _run(admin, "CREATE DATABASE {}", name)
+                _run(admin, "REVOKE ALL ON DATABASE {} FROM PUBLIC", name)
+                _run(admin, "GRANT CONNECT ON DATABASE {} TO {}", name, self.login.user)
+        asyncio.run(_upgrade(self.postgres.url(self.registry_database)))
+        with self.registry() as registry:
+            _run(registry, "GRANT USAGE ON SCHEMA tenantry TO {}", self.login.user)
+            for held in REGISTRY.privileges(REGISTRY.head):
+                words = ", ".join(sorted(held.privileges))
+                _run(registry, f"GRANT {words} ON tenantry.{{}} TO {{}}", held.table, self.login.user)
+
+    def mount(self, folder: Path, **changed: str) -> Path:
+        """Write the login's Secret as the kubelet mounts it, for `DatabaseServer` primary; return its directory."""
+        directory = folder / SERVER
+        directory.mkdir(parents=True, exist_ok=True)
+        content = {
+            "host": self.postgres.host,
+            "port": str(self.postgres.port),
+            "username": self.login.user,
+            "password": self.login.password,
+            "database": self.app_database,
+            "sslmode": "verify-full",
+            "ca.crt": self.postgres.ca_file.read_text(),
+            "registry-database": self.registry_database,
+        }
+        for name, text in (content | changed).items():
+            (directory / name).write_text(text)
+        return directory
+
+    @contextmanager
+    def app(self) -> Iterator[psycopg.Connection[Any]]:
+        """Give the superuser's session in the tenants' database."""
+        with self.postgres.connect(self.app_database) as connection:
+            yield connection
+
+    @contextmanager
+    def registry(self) -> Iterator[psycopg.Connection[Any]]:
+        """Give the superuser's session in the registry."""
+        with self.postgres.connect(self.registry_database) as connection:
+            yield connection
+
+    def add_tenant(self, name: str | None = None, *, state: str = "active") -> WorldTenant:
+        """Provision a tenant; without a name, under one that nobody has."""
+        tenant = WorldTenant(uuid4(), name or f"acme-{secrets.token_hex(4)}", create_key(ENVIRONMENT))
+        with self.app() as database:
+            self._make_schema(database, tenant)
+        self.register(tenant, state=state)
+        self.store_key(tenant, tenant.key)
+        return tenant
+
+    def _make_schema(self, database: psycopg.Connection[Any], tenant: WorldTenant) -> None:
+        role = f"{tenant.schema}_{SERVICE}"
+        roles = {service: f"{tenant.schema}_{service}" for service in (SERVICE, "auth", "relay")}
+        for made in (tenant.owner, *roles.values()):
+            _run(database, "CREATE ROLE {} NOLOGIN", made)
+        self.mark(tenant.owner, {"id": str(tenant.id)})
+        _run(database, "CREATE SCHEMA {}", tenant.schema)
+        _run(database, "GRANT USAGE ON SCHEMA {} TO {}", tenant.schema, role)
+        _run(database, "GRANT {} TO {}", role, self.login.user)
+        with database.transaction():
+            _run(database, "SET LOCAL search_path TO {}", tenant.schema)
+            for step in TENANT.steps(None, TENANT.head):
+                database.execute(render(step, roles=roles, schema=tenant.schema))
+
+    def mark(self, owner: str, marker: object) -> None:
+        """Write a marker; None removes it."""
+        text = sql.SQL("NULL") if marker is None else sql.Literal(json.dumps(marker))
+        with self.app() as database:
+            _run(database, "COMMENT ON ROLE {} IS {}", owner, text)
+
+    def register(self, tenant: WorldTenant, *, state: str = "active") -> None:
+        """Write the tenant's row in the registry."""
+        with self.registry() as registry:
+            registry.execute(
+                "INSERT INTO tenantry.tenants"
+                " (id, name, uid, server, database, schema, isolation, service_login, state)"
+                " VALUES (%s, %s, %s, %s, %s, %s, 'Schema', %s, %s)",
+                (tenant.id, tenant.name, uuid4(), SERVER, self.app_database, tenant.schema, self.login.user, state),
+            )
+
+    def set_state(self, tenant: WorldTenant, state: str) -> None:
+        """Change the tenant's state in the registry."""
+        with self.registry() as registry:
+            registry.execute("UPDATE tenantry.tenants SET state = %s WHERE id = %s", (state, tenant.id))
+
+    def store_key(
+        self,
+        tenant: WorldTenant,
+        key: ApiKey,
+        *,
+        scopes: Iterable[str] = (EVERY_SCOPE,),
+        expires_at: datetime | None = None,
+        revoked_at: datetime | None = None,
+    ) -> None:
+        """Store a key of the tenant."""
+        with self.registry() as registry:
+            registry.execute(
+                "INSERT INTO tenantry.api_keys"
+                " (public_id, tenant_id, kind, secret_hash, scopes, expires_at, revoked_at)"
+                " VALUES (%s, %s, 'tenant', %s, %s, %s, %s)",
+                (key.public_id, tenant.id, key.secret_hash, list(scopes), expires_at, revoked_at),
+            )
+
+    def drop_tenant(self, tenant: WorldTenant) -> None:
+        """Drop the tenant's schema and roles, as deletion does, and leave its key to whoever remembers it."""
+        with self.app() as database:
+            _run(database, "DROP SCHEMA {} CASCADE", tenant.schema)
+            for service in (SERVICE, "auth", "relay"):
+                _run(database, "DROP ROLE {}", f"{tenant.schema}_{service}")
+            _run(database, "DROP ROLE {}", tenant.owner)
+        with self.registry() as registry:
+            registry.execute("UPDATE tenantry.api_keys SET revoked_at = now() WHERE tenant_id = %s", (tenant.id,))
+        self.set_state(tenant, "deleted")
+
+    def users_of(self, tenant: WorldTenant) -> list[dict[str, Any]]:
+        """Return the rows of the tenant's users, whoever wrote them."""
+        with self.app() as database, database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+            query = sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(tenant.schema, "users"))
+            return cursor.execute(query).fetchall()
+
+    def scope_of(self, tenant: WorldTenant) -> TenantScope:
+        """Return the scope that the service works in for a tenant."""
+        return TenantScope(tenant.id, tenant.name, SERVER, self.app_database, tenant.schema, SERVICE)
+
+    def settings(self, **changed: Any) -> ServiceSettings:
+        """Return the service's settings for this world."""
+        values: dict[str, Any] = {
+            "environment": ENVIRONMENT,
+            "databases_dir": self.folder,
+            "registry_server": SERVER,
+            "cursor_key": SecretStr(CURSOR_KEY),
+            "pool_size": 4,
+            "connect_timeout": 2,
+        }
+        return ServiceSettings(**values | changed)
+
+    @asynccontextmanager
+    async def service(self, **changed: Any) -> AsyncIterator["RunningService"]:
+        """Give the application, composed as in production and called in this process, and close it."""
+        lines = StringIO()
+        components = compose(SERVICE, self.settings(log_level="debug", **changed), log_to=lines)
+        app = accounts_app(components)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://accounts") as client:
+                yield RunningService(app, components, client, lines)
+        finally:
+            await components.databases.close()
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """A composed application, a client of it, and what it logs."""
+
+    app: FastAPI
+    components: Components
+    client: httpx.AsyncClient
+    lines: StringIO
+
+    def logged(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return the log lines, or those of one event."""
+        lines = [json.loads(line) for line in self.lines.getvalue().splitlines()]
+        return [line for line in lines if event in {None, line["event"]}]
+
+
+async def _upgrade(url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await upgrade_registry(connection)
+
+
+def _run(connection: psycopg.Connection[Any], statement: str, *parts: str | sql.Composable) -> None:
+    """Run a statement of ours; each `{}` is a part: text is an identifier."""
+    template = sql.SQL(statement)  # type: ignore[arg-type]
+    connection.execute(template.format(*(sql.Identifier(part) if isinstance(part, str) else part for part in parts)))
