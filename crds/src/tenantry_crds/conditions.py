@@ -45,7 +45,7 @@ class Condition(Part):
             description="Why, in one word; docs/reference/reasons.md lists all.",
         ),
     ]
-    message: Annotated[str, Field(max_length=4096, description="The same for a person, with what to do.")] = ""
+    message: Annotated[str, Field(max_length=32768, description="The same for a person, with what to do.")] = ""
 
 
 Conditions = Annotated[

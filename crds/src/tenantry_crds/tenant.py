@@ -99,6 +99,15 @@ class TenantCredentials(Part):
         Field(description="Name of the Secret with the credentials, in tenantry-system. Absent: <tenant>-database."),
     ] = None
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            name="tenant-secret-is-not-the-systems",
+            rule="!has(self.secretName) || !self.secretName.startsWith('tenantry')",
+            message="names that start with tenantry are the system's own",
+            field_path=".secretName",
+        ),
+    )
+
 
 class TenantSpec(Part):
     """What is wanted."""

@@ -74,6 +74,12 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("Tenant", "server-rule", databaseServer="other"),
     ),
     RuleExample(
+        rule="tenant-secret-is-not-the-systems",
+        field="spec.credentials.secretName",
+        accepted=example("Tenant", "secret-rule", credentials={"secretName": "acme-postgres"}),
+        refused=example("Tenant", "secret-rule", credentials={"secretName": "tenantry-accounts-database-primary"}),
+    ),
+    RuleExample(
         rule="server-name",
         field="metadata.name",
         accepted=example("DatabaseServer", "primary"),
