@@ -1,0 +1,3 @@
+module tenantry.dev/pause
+
+go 1.26.0
