@@ -1,0 +1,58 @@
+"""The cache: the newest resourceVersion wins, and what is gone stays gone."""
+
+from typing import Any
+
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.queue import Key
+
+ACME = Key("Tenant", "acme")
+
+
+def tenant(version: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "acme", "resourceVersion": version}, **more}
+
+
+def test_the_watch_event_of_an_own_write_tells_nothing_new() -> None:
+    cache = ObjectCache()
+    cache.put("Tenant", tenant("7"))
+    assert not cache.observed("Tenant", tenant("7"))
+
+
+def test_an_older_event_does_not_replace_a_newer_object() -> None:
+    cache = ObjectCache()
+    assert cache.observed("Tenant", tenant("10", spec="new"))
+    assert not cache.observed("Tenant", tenant("9", spec="old"))
+    assert cache.get(ACME) == tenant("10", spec="new")
+
+
+def test_versions_are_numbers_and_not_texts() -> None:
+    cache = ObjectCache()
+    cache.observed("Tenant", tenant("9"))
+    assert cache.observed("Tenant", tenant("10"))
+
+
+def test_the_late_answer_to_an_own_write_does_not_bring_a_deleted_object_back() -> None:
+    cache = ObjectCache()
+    cache.observed("Tenant", tenant("5"))
+    assert cache.remove(ACME, version="8")
+    cache.put("Tenant", tenant("7"))
+    assert cache.get(ACME) is None
+
+
+def test_an_object_that_was_made_anew_is_kept() -> None:
+    cache = ObjectCache()
+    cache.observed("Tenant", tenant("5"))
+    cache.remove(ACME, version="8")
+    assert cache.observed("Tenant", tenant("9"))
+    assert not cache.remove(ACME, version="8")
+    assert cache.get(ACME) is not None
+
+
+def test_objects_are_told_apart_by_kind_and_namespace() -> None:
+    cache = ObjectCache()
+    cache.observed("Secret", {"metadata": {"name": "acme", "namespace": "a", "resourceVersion": "1"}})
+    cache.observed("Secret", {"metadata": {"name": "acme", "namespace": "b", "resourceVersion": "2"}})
+    cache.observed("Tenant", tenant("3"))
+    assert set(cache.keys("Secret")) == {Key("Secret", "acme", "a"), Key("Secret", "acme", "b")}
+    assert cache.all("Tenant") == (tenant("3"),)
+    assert cache.all("Deployment") == ()

@@ -1,0 +1,156 @@
+"""The feed: what changed is queued once, what the watch missed is found, and a dead watch is noticed."""
+
+from typing import Any
+
+import pytest
+
+from tenantry_operator.clients.kube import SECRETS, TENANTS, Resource
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.queue import Key, Lane
+from tenantry_operator.handlers.feed import Feed, Watched, itself
+from tenantry_operator.metrics import Metrics
+from tenantry_testing.fake_clock import FakeClock
+
+ACME = Key("Tenant", "acme")
+
+
+def tenant(version: int, name: str = "acme") -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}, "spec": {}}
+
+
+def secret(version: int, owner: str | None = "acme") -> dict[str, Any]:
+    labels = {"tenantry.dev/tenant": owner} if owner else {}
+    metadata = {"name": "s", "namespace": "tenantry-system", "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata}
+
+
+def owner_of(obj: dict[str, Any]) -> tuple[Key, ...]:
+    owner = obj["metadata"]["labels"].get("tenantry.dev/tenant")
+    return (Key("Tenant", owner),) if owner else ()
+
+
+class Server:
+    """What an API server would list."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[dict[str, Any]]] = {}
+
+    async def list(self, resource: Resource, **_: Any) -> list[dict[str, Any]]:
+        return list(self.held.get(resource.kind, []))
+
+    async def get(self, resource: Resource, name: str, **_: Any) -> dict[str, Any] | None:
+        return next((obj for obj in self.held.get(resource.kind, []) if obj["metadata"]["name"] == name), None)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.server = Server()
+        self.cache = ObjectCache()
+        self.clock = FakeClock()
+        self.queued: list[tuple[Key, Lane]] = []
+        self.feed = Feed(
+            self.server,  # type: ignore[arg-type]  # the two reads that the feed does
+            self.cache,
+            lambda key, lane: self.queued.append((key, lane)),
+            watched=[
+                Watched(TENANTS, itself("Tenant")),
+                Watched(SECRETS, owner_of, namespace="tenantry-system", metadata_only=True),
+            ],
+            clock=self.clock,
+            metrics=Metrics(),
+        )
+
+    def taken(self) -> list[tuple[Key, Lane]]:
+        queued, self.queued = self.queued, []
+        return queued
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_what_exists_at_the_start_is_loaded_and_queued_without_hurry(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(3)]
+    await bench.feed.prime()
+    assert bench.cache.get(ACME) == tenant(3)
+    assert bench.taken() == [(ACME, Lane.ROUTINE)]
+
+
+async def test_a_change_is_queued_at_once_and_only_once(bench: Bench) -> None:
+    bench.feed.event("Tenant", "MODIFIED", tenant(4))
+    bench.feed.event("Tenant", "MODIFIED", tenant(4))
+    assert bench.taken() == [(ACME, Lane.NEWS)]
+
+
+async def test_the_echo_of_an_own_write_queues_nothing(bench: Bench) -> None:
+    bench.cache.put("Tenant", tenant(5))
+    bench.feed.event("Tenant", "MODIFIED", tenant(5))
+    assert bench.taken() == []
+
+
+async def test_a_child_queues_its_owner_also_when_it_is_deleted(bench: Bench) -> None:
+    bench.feed.event("Secret", "ADDED", secret(6))
+    assert bench.taken() == [(ACME, Lane.NEWS)]
+    bench.feed.event("Secret", "DELETED", secret(7))
+    assert bench.taken() == [(ACME, Lane.NEWS)]
+    assert bench.cache.all("Secret") == ()
+
+
+async def test_an_object_that_is_nobodys_business_is_not_kept(bench: Bench) -> None:
+    bench.feed.event("Secret", "ADDED", secret(6, owner=None))
+    assert bench.taken() == []
+    assert bench.cache.all("Secret") == ()
+
+
+async def test_a_watch_that_brought_everything_is_not_behind(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(4)]
+    bench.feed.event("Tenant", "ADDED", tenant(4))
+    await bench.feed.check()
+    bench.clock.advance(100)
+    assert bench.feed.behind() == 0
+
+
+async def test_an_event_that_is_late_by_less_than_a_look_is_no_miss(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(4)]
+    await bench.feed.check()
+    bench.clock.advance(5)
+    assert bench.feed.behind() == 5
+    bench.feed.event("Tenant", "ADDED", tenant(4))
+    await bench.feed.check()
+    assert bench.feed.behind() == 0
+    assert bench.taken() == [(ACME, Lane.NEWS)]
+
+
+async def test_a_change_that_the_watch_never_brings_is_found_and_the_watch_stays_behind(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(4)]
+    await bench.feed.check()
+    bench.clock.advance(10)
+    await bench.feed.check()
+    assert bench.taken() == [(ACME, Lane.ROUTINE)]
+    assert bench.cache.get(ACME) == tenant(4)
+    bench.clock.advance(10)
+    await bench.feed.check()
+    assert bench.taken() == [], "found once"
+    assert bench.feed.behind() == 20, "that we found it ourselves does not make the watch alive"
+
+
+async def test_a_deletion_that_the_watch_never_brings_is_found(bench: Bench) -> None:
+    bench.feed.event("Tenant", "ADDED", tenant(4))
+    bench.taken()
+    await bench.feed.check()
+    assert bench.cache.get(ACME) is None
+    assert bench.taken() == [(ACME, Lane.NEWS)]
+
+
+async def test_an_object_that_comes_while_the_list_is_under_way_is_not_taken_for_deleted(bench: Bench) -> None:
+    listed = bench.server.list
+
+    async def slow_list(resource: Resource, **options: Any) -> list[dict[str, Any]]:
+        found = await listed(resource, **options)
+        bench.feed.event("Tenant", "ADDED", tenant(9, name="late"))
+        return found
+
+    bench.server.list = slow_list  # type: ignore[method-assign]
+    await bench.feed.check()
+    assert bench.cache.get(Key("Tenant", "late")) is not None
