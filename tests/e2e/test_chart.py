@@ -69,7 +69,7 @@ def test_the_operator_runs_with_nothing_to_spare(running: Running) -> None:
 def test_the_operator_may_do_no_more_than_it_does(running: Running, verb: str, what: str) -> None:
     account = operator_pod(running)["spec"]["serviceAccountName"]
     user = f"--as=system:serviceaccount:{SYSTEM}:{account}"
-    assert running.refused("auth", "can-i", verb, *what.split(), user).strip().splitlines()[-1] == "no"
+    assert "no" in running.refused("auth", "can-i", verb, *what.split(), user).splitlines()
 
 
 def test_the_operator_tells_its_figures_and_its_health(running: Running) -> None:
