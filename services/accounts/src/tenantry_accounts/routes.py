@@ -1,6 +1,6 @@
 """`/v1/users` over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import uuid_utils.compat
@@ -18,6 +18,17 @@ USERS = "users"
 READ = Depends(requires("users:read"))
 WRITE = Depends(requires("users:write"))
 
+_TEXT = {"schema": {"type": "string"}}
+_ETAG = {"ETag": _TEXT | {"description": "The version of the user, for `If-Match`."}}
+_LOCATION = {"Location": _TEXT | {"description": "The path of the user."}}
+_LINK = {"Link": _TEXT | {"description": 'The next page (RFC 8288, `rel="next"`); absent on the last one.'}}
+
+
+def _answer(status: int, description: str, **headers: object) -> dict[int | str, dict[str, Any]]:
+    """Describe a success in OpenAPI, with its headers."""
+    return {status: {"description": description, "headers": headers}}
+
+
 router = APIRouter(prefix="/v1/users", tags=["users"])
 
 
@@ -33,7 +44,13 @@ IfMatch = Annotated[
 ]
 
 
-@router.post("", status_code=201, operation_id="create_user", dependencies=[WRITE])
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_user",
+    dependencies=[WRITE],
+    responses=_answer(201, "The user is made.", **_LOCATION, **_ETAG),
+)
 async def create_user(wanted: UserCreate, users: UserServiceDep, response: Response) -> UserView:
     """Make a user."""
     user = await users.create(wanted)
@@ -41,7 +58,7 @@ async def create_user(wanted: UserCreate, users: UserServiceDep, response: Respo
     return _viewed(user, response)
 
 
-@router.get("", operation_id="list_users", dependencies=[READ])
+@router.get("", operation_id="list_users", dependencies=[READ], responses=_answer(200, "One page.", **_LINK))
 async def list_users(
     page: Annotated[PageRequest, Depends(page_request(USERS))],
     users: UserServiceDep,
@@ -58,13 +75,18 @@ async def list_users(
     return Page(items=[UserView.model_validate(user) for user in found.users], next_cursor=cursor)
 
 
-@router.get("/{user_id}", operation_id="get_user", dependencies=[READ])
+@router.get("/{user_id}", operation_id="get_user", dependencies=[READ], responses=_answer(200, "The user.", **_ETAG))
 async def get_user(user_id: UUID, users: UserServiceDep, response: Response) -> UserView:
     """Read a user."""
     return _viewed(await users.get(user_id), response)
 
 
-@router.patch("/{user_id}", operation_id="update_user", dependencies=[WRITE])
+@router.patch(
+    "/{user_id}",
+    operation_id="update_user",
+    dependencies=[WRITE],
+    responses=_answer(200, "The user as it is now.", **_ETAG),
+)
 async def update_user(
     user_id: UUID, update: UserUpdate, users: UserServiceDep, response: Response, if_match: IfMatch = None
 ) -> UserView:
@@ -72,7 +94,13 @@ async def update_user(
     return _viewed(await users.change(user_id, update, if_match=if_match), response)
 
 
-@router.delete("/{user_id}", status_code=204, operation_id="delete_user", dependencies=[WRITE])
+@router.delete(
+    "/{user_id}",
+    status_code=204,
+    operation_id="delete_user",
+    dependencies=[WRITE],
+    responses=_answer(204, "The user is gone."),
+)
 async def delete_user(user_id: UUID, users: UserServiceDep, if_match: IfMatch = None) -> None:
     """Delete a user for good."""
     await users.delete(user_id, if_match=if_match)

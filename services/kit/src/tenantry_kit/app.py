@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -33,22 +34,45 @@ from tenantry_kit.problems import (
 )
 
 
-class ProblemBody(BaseModel):
-    """An error (RFC 9457)."""
-
-    type: str = Field(description="`/problems/<name>`; that path tells more.", examples=["/problems/not-found"])
-    title: str = Field(description="What went wrong, the same for every problem of the type.")
-    status: int = Field(description="The HTTP status.")
-    detail: str | None = Field(default=None, description="What went wrong this time.")
-    request_id: str | None = Field(default=None, description="The id of the request in the service's logs.")
-    errors: list["FieldError"] | None = Field(default=None, description="Each place that is wrong (`invalid-request`).")
-
-
 class FieldError(BaseModel):
     """One place of a request that does not fit the schema."""
 
     location: str = Field(description="Where, from `body`, `query`, `path` or `header` on.", examples=["body.email"])
     detail: str = Field(description="What is wrong there.")
+
+
+class ProblemBody(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(description="`/problems/<name>`; that path tells more.", examples=["/problems/not-found"])
+    title: str = Field(description="What went wrong, the same for every problem of the type.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(default="", description="What went wrong this time; absent when the title says it all.")
+    request_id: str = Field(description="The id of the request in the service's logs.")
+    errors: list[FieldError] = Field(default=[], description="Each place that is wrong; only in `invalid-request`.")
+
+
+class ServiceApp(FastAPI):
+    """An application whose OpenAPI knows that every error is a problem."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:
+            problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs") | {"Problem": problem}
+        return document
+
+
+_PROBLEM_ANSWER: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
 
 
 def create_app(
@@ -68,7 +92,7 @@ def create_app(
         yield
         await components.databases.close()
 
-    app = FastAPI(
+    app = ServiceApp(
         title=title,
         version=version,
         description=description,
@@ -80,7 +104,7 @@ def create_app(
             Middleware(Observing, logger=components.logger, metrics=components.metrics),
             Middleware(BodyLimits, max_bytes=settings.body_limit, max_depth=settings.body_depth_limit),
         ],
-        responses={"default": {"description": "A problem", "content": {MEDIA_TYPE: {"schema": _PROBLEM_SCHEMA}}}},
+        responses=_PROBLEM_ANSWER,
     )
     app.state.components = components
     for router in routers:
@@ -90,9 +114,6 @@ def create_app(
     _add_error_answers(app, components)
     add_openapi_page(app)
     return app
-
-
-_PROBLEM_SCHEMA = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def _add_probes(app: FastAPI, components: Components) -> None:

@@ -6,7 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tenantry_kit.problems import BODY_TOO_LARGE, MALFORMED_BODY, Problem, problem_response
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+# It matches at every quote, closed or not, so that no body makes the search quadratic.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, cast
 
-from fastapi import Depends, Query, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import Depends, Header, Query, Request, Security
+from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
 from tenantry_kit.components import Components
@@ -13,19 +13,17 @@ from tenantry_kit.pagination import DEFAULT_LIMIT, Limit, PageRequest
 from tenantry_kit.principal import Principal, unauthenticated
 from tenantry_kit.tenancy import TenancySession, TenantReplaced
 
-# They only describe the two headers in OpenAPI; the authenticator reads and judges them.
+# It only describes the header in OpenAPI; the authenticator reads and judges it.
 _BEARER = HTTPBearer(
     scheme_name="ApiKey",
     bearerFormat="tk_<environment>_<key>",
     description="An API key of the tenant, made by `tenantry tenant create-key NAME`.",
     auto_error=False,
 )
-_TENANT = APIKeyHeader(
-    name="X-Tenant-ID",
-    scheme_name="TenantId",
-    description="Optional: the name of the key's tenant. A request that names another one is refused.",
-    auto_error=False,
-)
+TenantHeader = Annotated[
+    str | None,
+    Header(alias="X-Tenant-ID", description="The name of the key's tenant. A request that names another is refused."),
+]
 
 
 def components(request: Request) -> Components:
@@ -40,12 +38,10 @@ async def principal(
     request: Request,
     kit: ComponentsDep,
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    _tenant: Annotated[str | None, Security(_TENANT)],
+    tenant: TenantHeader = None,
 ) -> Principal:
     """Return who makes the request, and put it on the request's log lines."""
-    # Read here, since FastAPI takes an empty header for an absent one.
-    headers = request.headers
-    found = await kit.authenticator.authenticate(headers.get("authorization"), headers.get("x-tenant-id"))
+    found = await kit.authenticator.authenticate(request.headers.get("authorization"), tenant)
     ids = current()
     if ids is not None:
         ids.tenant, ids.principal = found.scope.name, found.id
