@@ -1,8 +1,9 @@
-"""The queue, whatever the order of events: nothing is lost, nothing runs twice at once, nobody waits for a failing key."""
+"""The queue, whatever the order of events: nothing is lost, nothing runs twice at once, no failing key is in the way."""
 
 import heapq
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ class History:
     queue: KeyedQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queue = KeyedQueue(self.clock, random.Random(1), failing_limit=2)
+        self.queue = KeyedQueue(self.clock, random.Random(1), failing_limit=2)  # noqa: S311
 
     def play(self, step: tuple) -> None:
         match step:
@@ -85,7 +86,7 @@ def test_the_queue_never_says_due_without_having_something(steps: list[tuple]) -
 @given(st.integers(1, 30))
 def test_the_backoff_of_a_failing_key_grows_to_a_minute_and_no_further(failures: int) -> None:
     clock = FakeClock()
-    queue = KeyedQueue(clock, random.Random(failures))
+    queue = KeyedQueue(clock, random.Random(failures))  # noqa: S311
     key = Key("Tenant", "a")
     queue.add(key)
     backoffs = []
@@ -98,7 +99,7 @@ def test_the_backoff_of_a_failing_key_grows_to_a_minute_and_no_further(failures:
         clock.advance(backoff)
     assert 0.15 <= backoffs[0] <= 0.2
     assert all(backoff <= LONGEST_BACKOFF for backoff in backoffs)
-    assert all(later > earlier for earlier, later in zip(backoffs[:8], backoffs[1:8], strict=False))
+    assert all(later > earlier for earlier, later in pairwise(backoffs[:8]))
 
 
 WORKERS = 4
@@ -118,7 +119,7 @@ def test_failing_keys_delay_nobody(failing: int, healthy: list[float]) -> None:
 
 def _simulate(failing: int, arrivals: list[float]) -> list[float]:
     clock = FakeClock()
-    queue = KeyedQueue(clock, random.Random(7), failing_limit=FAILING_LIMIT)
+    queue = KeyedQueue(clock, random.Random(7), failing_limit=FAILING_LIMIT)  # noqa: S311
     # They are known to fail before the first healthy one comes.
     for number in range(failing):
         key = Key("Tenant", f"failing-{number}")

@@ -38,7 +38,7 @@ class Bench:
     def __init__(self, run: Pass, *, workers: int = 2, pass_timeout: float = 10.0) -> None:
         self.metrics = Metrics()
         clock = SystemClock()
-        self.queue = KeyedQueue(clock, random.Random(1), failing_limit=max(1, workers // 2))
+        self.queue = KeyedQueue(clock, random.Random(1), failing_limit=max(1, workers // 2))  # noqa: S311
         limits = Limits(workers, pass_timeout)
         self.workers = Workers(self.queue, {"Tenant": Scripted(run)}, limits=limits, clock=clock, metrics=self.metrics)
 
@@ -65,7 +65,7 @@ def key(name: str) -> Key:
 
 async def until(condition: Callable[[], bool], limit: float = 5.0) -> None:
     async with asyncio.timeout(limit):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
