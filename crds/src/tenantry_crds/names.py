@@ -6,18 +6,15 @@ API_VERSION = f"{GROUP}/{VERSION}"
 CATEGORY = "tenantry"
 
 SYSTEM_NAMESPACE = "tenantry-system"
-OPERATOR_NAME = "tenantry-operator"
 LEASE_NAME = "tenantry-operator"
 FIELD_MANAGER = "tenantry"
 FINALIZER = f"{GROUP}/finalizer"
 
 LABEL_TENANT = f"{GROUP}/tenant"
-LABEL_SHARD = f"{GROUP}/shard"
 LABEL_DATABASE_SERVER = f"{GROUP}/database-server"
 LABEL_SERVICE_DEPLOYMENT = f"{GROUP}/service-deployment"
 LABEL_REVISION = f"{GROUP}/revision"
 
 # The uid of the object that a Secret was made for: a Secret of the right name but of another uid is not ours.
 ANNOTATION_OWNER_UID = f"{GROUP}/owner-uid"
-ANNOTATION_RECONCILE = f"{GROUP}/reconcile"
 ANNOTATION_PASSWORD_APPLIED = f"{GROUP}/password-applied"
