@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenantry_cluster import files
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import run, succeeds
@@ -49,12 +50,9 @@ def of_node(layout: Layout) -> Network:
     """This checkout's network. Its subnet is chosen once, as one that the machine does not use, and then stays."""
     file = layout.node / "network.json"
     if not file.exists():
-        used = _used_subnets(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
+        used = used_subnets(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
         subnet = choose_subnet(int(layout.id, 16), used)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        young = file.with_suffix(".new")
-        young.write_text(json.dumps({"subnet": str(subnet)}))
-        young.replace(file)
+        files.write(file, json.dumps({"subnet": str(subnet)}))
     return Network(layout.id, ipaddress.IPv4Network(json.loads(file.read_text())["subnet"]))
 
 
@@ -66,6 +64,14 @@ def choose_subnet(start: int, used: Sequence[ipaddress.IPv4Network]) -> ipaddres
         if not any(subnet.overlaps(other) for other in used):
             return subnet
     raise ClusterError(f"no /24 of {CANDIDATES} is free on this machine", cure="ip route")
+
+
+def used_subnets(routes: str) -> list[ipaddress.IPv4Network]:
+    """The networks that the machine has routes to, from the JSON of `ip route`."""
+    found: Iterable[str] = (route["dst"] for route in json.loads(routes))
+    subnets = [ipaddress.IPv4Network(each, strict=False) for each in found if each != "default"]
+    # Whole-world and 10/8 routes, as of a VPN, leave nothing free, and a /24 takes precedence over them.
+    return [subnet for subnet in subnets if subnet.prefixlen > 8]
 
 
 def is_up(network: Network) -> bool:
@@ -119,13 +125,6 @@ def holds(network: Network, pid: int) -> bool:
 
 def _namespace(network: Network) -> Path:
     return NAMESPACES / network.namespace
-
-
-def _used_subnets(routes: str) -> list[ipaddress.IPv4Network]:
-    found: Iterable[str] = (route["dst"] for route in json.loads(routes))
-    subnets = [ipaddress.IPv4Network(each, strict=False) for each in found if each != "default"]
-    # Whole-world and 10/8 routes, as of a VPN, leave nothing free, and a /24 takes precedence over them.
-    return [subnet for subnet in subnets if subnet.prefixlen > 8]
 
 
 def _shown(command: Sequence[str]) -> str:
