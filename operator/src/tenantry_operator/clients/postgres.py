@@ -11,7 +11,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ class Servers:
 
     def _pool(self, address: ServerAddress) -> _Pool:
         pool = self._pools.get(address.name)
-        if pool is not None and pool.address == address:
+        if pool is not None and _same_server(pool.address, address):
             return pool
         if pool is not None:
             pool.closed = True
@@ -262,6 +262,11 @@ class Servers:
         if not path.exists():
             path.write_text(pem)
         return path
+
+
+def _same_server(one: ServerAddress, other: ServerAddress) -> bool:
+    """Say whether both log in to the same server in the same way; the registry is another database of it."""
+    return replace(one, database="") == replace(other, database="")
 
 
 def _reusable(pool: _Pool, database: str) -> Connection | None:
