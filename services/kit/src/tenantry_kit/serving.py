@@ -30,11 +30,11 @@ def serve(app: FastAPI, components: Components) -> int:
         timeout_graceful_shutdown=settings.shutdown_timeout,
     )
     server = uvicorn.Server(config)
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        # uvicorn raises the signal that ended it again.
-        return 0
+    # uvicorn handles these signals while it serves, and raises them once more when it has ended: that one must not
+    # become the exit code. One that comes before it serves is not lost either.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    server.run()
     return 0 if server.started else 1
 
 
