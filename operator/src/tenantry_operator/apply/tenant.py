@@ -131,9 +131,7 @@ def _with_loans(unit: tuple[do.ServerAction, ...], wanted: frozenset[str], *, co
     return batch + [give_back(role) for role in sorted(wanted - gone)]
 
 
-async def _to_borrow(
-    connection: Connection, unit: tuple[do.ServerAction, ...], *, context: Context
-) -> frozenset[str]:
+async def _to_borrow(connection: Connection, unit: tuple[do.ServerAction, ...], *, context: Context) -> frozenset[str]:
     """Name the roles to be a member of; one that we are a member of anyway is not borrowed, nor given back."""
     wanted = frozenset(role for action in unit for role in lenders(action, context.names))
     foreign = wanted - set(context.names.roles)

@@ -59,7 +59,7 @@ def _statements(action: do.ServerAction, context: Context) -> Iterator[Statement
         case do.CreateRole() | do.AlterRole():
             yield _role(action)
         case do.StripRole(role=role, attributes=attributes):
-            words = sql.SQL(" ").join(_word(f"NO{attribute}") for attribute in attributes)
+            words = sql.SQL(" ").join(word(f"NO{attribute}") for attribute in attributes)
             yield sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), words)
         case do.SetPassword(role=role):
             yield sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(context.verifier))
@@ -91,27 +91,27 @@ def _on_schemas(action: do.ServerAction) -> Iterator[Statement]:
             yield sql.SQL("ALTER SCHEMA {} OWNER TO {}").format(sql.Identifier(schema), sql.Identifier(owner))
         case do.GrantOnSchema(grant=g):
             yield sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(
-                _word(g.privilege), sql.Identifier(g.on), _grantee(g.grantee)
+                word(g.privilege), sql.Identifier(g.on), grantee(g.grantee)
             )
         case do.RevokeOnSchema(grant=g):
             yield sql.SQL("REVOKE {} ON SCHEMA {} FROM {} CASCADE").format(
-                _word(g.privilege), sql.Identifier(g.on), _grantee(g.grantee)
+                word(g.privilege), sql.Identifier(g.on), grantee(g.grantee)
             )
         case do.GrantOnTable(schema=schema, grant=g):
             yield sql.SQL("GRANT {} ON TABLE {} TO {}").format(
-                _word(g.privilege), sql.Identifier(schema, g.on), _grantee(g.grantee)
+                word(g.privilege), sql.Identifier(schema, g.on), grantee(g.grantee)
             )
         case do.RevokeOnTable(schema=schema, grant=g):
             yield sql.SQL("REVOKE {} ON TABLE {} FROM {} CASCADE").format(
-                _word(g.privilege), sql.Identifier(schema, g.on), _grantee(g.grantee)
+                word(g.privilege), sql.Identifier(schema, g.on), grantee(g.grantee)
             )
         case do.GrantDefault(owner=owner, grant=g):
             yield sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT {} ON {} TO {}").format(
-                sql.Identifier(owner), _word(g.privilege), _word(g.on), _grantee(g.grantee)
+                sql.Identifier(owner), word(g.privilege), word(g.on), grantee(g.grantee)
             )
         case do.RevokeDefault(owner=owner, grant=g):
             yield sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE {} ON {} FROM {} CASCADE").format(
-                sql.Identifier(owner), _word(g.privilege), _word(g.on), _grantee(g.grantee)
+                sql.Identifier(owner), word(g.privilege), word(g.on), grantee(g.grantee)
             )
         case _:
             raise TypeError(f"no statement for {type(action).__name__}")
@@ -154,7 +154,7 @@ def _role(action: do.CreateRole | do.AlterRole) -> Statement:
     expiry = "" if verb == "CREATE" else " VALID UNTIL 'infinity'"
     words = f"{'' if action.login else 'NO'}LOGIN {'' if action.inherit else 'NO'}INHERIT"
     return sql.SQL("{} ROLE {} {} CONNECTION LIMIT {}{}").format(
-        _word(verb), sql.Identifier(action.role), _word(words), sql.Literal(action.connection_limit), _word(expiry)
+        word(verb), sql.Identifier(action.role), word(words), sql.Literal(action.connection_limit), word(expiry)
     )
 
 
@@ -176,17 +176,17 @@ def _migration(schema: str, to: str, *, names: TenantNames) -> Iterator[Statemen
 
 
 def _revoke_foreign(grant: ForeignGrant) -> Statement:
-    grantee = sql.Identifier(grant.grantee)
+    holder = sql.Identifier(grant.grantee)
     if grant.kind == "default acl":
         # The catalogue says "for role x in schema y on tables".
         whose, _, kind = grant.identity.rpartition(" on ")
         return sql.SQL("ALTER DEFAULT PRIVILEGES {} REVOKE ALL ON {} FROM {} CASCADE").format(
-            _word(whose), _word(kind), grantee
+            word(whose), word(kind), holder
         )
-    word = OBJECT_WORDS.get(grant.kind)
-    if word is None:
+    kind_word = OBJECT_WORDS.get(grant.kind)
+    if kind_word is None:
         raise CannotRevoke(f"{grant.grantee} holds privileges on the {grant.kind} {grant.identity}")
-    return sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(sql.SQL(word), _word(grant.identity), grantee)
+    return sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(sql.SQL(kind_word), word(grant.identity), holder)
 
 
 def _drop(action: do.RetireLogin | do.DropData) -> Iterator[Statement]:
@@ -212,10 +212,10 @@ def dropped(action: do.ServerAction) -> tuple[str, ...]:
     return ()
 
 
-def _grantee(name: str) -> sql.Composable:
+def grantee(name: str) -> sql.Composable:
     return sql.SQL(PUBLIC) if name == PUBLIC else sql.Identifier(name)
 
 
-def _word(text: str) -> sql.SQL:
+def word(text: str) -> sql.SQL:
     """Take words that are the catalogue's or our own, never anyone's input; names there are quoted already."""
     return sql.SQL(cast("LiteralString", text))

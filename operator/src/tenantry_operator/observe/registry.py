@@ -13,7 +13,9 @@ SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.serv
 FROM (SELECT 1) one LEFT JOIN tenantry.tenants t ON t.name = %s AND t.state <> 'deleted'
 """
 
-ALL = "SELECT name, id::text, uid::text, server, database, state, version FROM tenantry.tenants WHERE state <> 'deleted'"
+ALL = (
+    "SELECT name, id::text, uid::text, server, database, state, version FROM tenantry.tenants WHERE state <> 'deleted'"
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,23 @@ async def read_registered(connection: AsyncConnection[Any], name: str) -> Regist
     return Registered(released, None if columns[0] is None else _row(*columns))
 
 
-async def read_rows(connection: AsyncConnection[Any]) -> dict[str, RegistryRow]:
-    """Return every row by the tenant's name."""
+async def read_rows(connection: AsyncConnection[Any]) -> tuple[str | None, dict[str, RegistryRow]]:
+    """Return the released revision, and every row by the tenant's name."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute("SELECT revision FROM tenantry.released")
+        released = await cursor.fetchone()
         await cursor.execute(ALL)
-        return {name: _row(*columns) for name, *columns in await cursor.fetchall()}
+        rows = {name: _row(*columns) for name, *columns in await cursor.fetchall()}
+    return (released[0] if released else None), rows
+
+
+async def count_tenants(connection: AsyncConnection[Any], server: str) -> int:
+    """Count the tenants that are placed on a server; those that were released or deleted are not."""
+    query = "SELECT count(*) FROM tenantry.tenants WHERE server = %s AND state NOT IN ('released', 'deleted')"
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(query, (server,))
+        row = await cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def _row(id_: str, uid: str, server: str, database: str, state: str, version: str | None) -> RegistryRow:

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from tenantry_migrations import VERSION_TABLE, version_query
-from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Membership, Role
 from tenantry_operator.observe.catalogue_sql import FACTS
 
@@ -58,7 +58,7 @@ def parse_facts(text: str) -> Catalogue:
         return by_kind.get(kind, [])
 
     return Catalogue(
-        roles={role.name: role for role in map(_role, of("role"))},
+        roles={role.name: role for role in map(parse_role, of("role"))},
         memberships=frozenset(Membership(*fact) for fact in of("member")),
         schemas={name: owner for name, owner in of("schema")},
         schema_grants=frozenset(Grant(*fact) for fact in of("on schema")),
@@ -70,7 +70,8 @@ def parse_facts(text: str) -> Catalogue:
     )
 
 
-def _role(fact: list[Any]) -> Role:
+def parse_role(fact: list[Any]) -> Role:
+    """Read a role from its fact."""
     name, oid, login, inherit, limit, expires, elevated, settings = fact
     return Role(
         name=name,
@@ -87,3 +88,10 @@ def _role(fact: list[Any]) -> Role:
 def _setting(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name, value
+
+
+async def observe_installation(connection: AsyncConnection[Any]) -> str | None:
+    """Return whose the server is: what the shared owner role says. None when it was never prepared."""
+    query = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s"
+    row = await (await connection.execute(query, (OWNER,))).fetchone()
+    return None if row is None or row[0] is None else str(row[0])

@@ -1,0 +1,59 @@
+"""Writes the Secrets with credentials. They have no ownerReference: garbage collection knows no Retain."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tenantry_crds import names
+from tenantry_operator.clients.kube import SECRETS, Kube, RawObject
+from tenantry_operator.model.tenant import ObservedSecret
+
+
+@dataclass(frozen=True)
+class WantedSecret:
+    """A Secret as it should be. `applied` says which role was given the password that is in `data`."""
+
+    name: str
+    namespace: str
+    owner_label: str
+    owner: str
+    owner_uid: str
+    data: Mapping[str, str] = field(repr=False)
+    applied: str
+
+
+async def write_secret(kube: Kube, wanted: WantedSecret, *, observed: ObservedSecret | None) -> RawObject:
+    """Create the Secret, or replace just what was observed; return what was written, without the credentials.
+
+    Raises AlreadyExists when somebody made one by the name meanwhile, Conflict when it was changed.
+    """
+    body = _body(wanted)
+    if observed is None:
+        written = await kube.create(SECRETS, body)
+    else:
+        body["metadata"] |= {"resourceVersion": observed.resource_version, "uid": observed.uid}
+        written = await kube.replace(SECRETS, body)
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": written["metadata"]}
+
+
+async def delete_secret(kube: Kube, observed: ObservedSecret) -> None:
+    """Delete the very Secret that was observed; one that is gone is well."""
+    await kube.delete(SECRETS, observed.name, namespace=observed.namespace, uid=observed.uid)
+
+
+def _body(wanted: WantedSecret) -> RawObject:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "servicebinding.io/postgresql",
+        "metadata": {
+            "name": wanted.name,
+            "namespace": wanted.namespace,
+            "labels": {wanted.owner_label: wanted.owner, "app.kubernetes.io/managed-by": names.FIELD_MANAGER},
+            "annotations": {
+                names.ANNOTATION_OWNER_UID: wanted.owner_uid,
+                names.ANNOTATION_PASSWORD_APPLIED: wanted.applied,
+            },
+        },
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in wanted.data.items()},
+    }

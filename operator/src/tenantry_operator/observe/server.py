@@ -1,0 +1,71 @@
+"""Reads what a server has for all tenants together."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+
+from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login
+from tenantry_operator.model.server import ServerCatalogue
+from tenantry_operator.model.tenant import Grant, Membership
+from tenantry_operator.observe.tenant import parse_role
+
+FACTS: Final = """
+SELECT jsonb_build_object(
+    'version', current_setting('server_version_num')::int,
+    'version_text', split_part(current_setting('server_version'), ' ', 1),
+    'me', current_user,
+    'superuser', me.rolsuper,
+    'may_create_roles', me.rolcreaterole,
+    'may_create_databases', me.rolcreatedb,
+    'owns_database', (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()),
+    'may_end_sessions', pg_has_role('pg_signal_backend', 'USAGE'),
+    'installation', (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %(owner)s),
+    'databases', (SELECT coalesce(jsonb_agg(datname), '[]') FROM pg_database WHERE datname = ANY (%(databases)s::name[])),
+    'roles', (SELECT coalesce(jsonb_agg(jsonb_build_array(
+        rolname, oid::bigint, rolcanlogin, rolinherit, rolconnlimit, coalesce(rolvaliduntil < 'infinity', false),
+        to_jsonb(array_remove(ARRAY[
+            CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+            CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
+            CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)), '[]'::jsonb)), '[]')
+        FROM pg_roles WHERE rolname = ANY (%(roles)s::name[])),
+    -- Since Postgres 16 the maker of a role keeps a membership by which it can only administer it.
+    'memberships', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(
+        pg_get_userbyid(roleid), pg_get_userbyid(member), false)), '[]')
+        FROM pg_auth_members WHERE pg_get_userbyid(roleid) = %(owner)s AND NOT (
+            admin_option AND current_setting('server_version_num')::int >= 160000
+            AND pg_get_userbyid(member) = current_user)),
+    'database_grants', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(
+        datname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END, privilege_type)), '[]')
+        FROM pg_database CROSS JOIN LATERAL aclexplode(coalesce(datacl, acldefault('d', datdba)))
+        WHERE datname = ANY (%(databases)s::name[]) AND grantee <> datdba),
+    'public_grants', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(nspname, 'PUBLIC', privilege_type)), '[]')
+        FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) WHERE nspname = 'public' AND grantee = 0)
+) FROM pg_roles me WHERE me.rolname = current_user
+"""
+
+
+async def observe_server(connection: AsyncConnection[Any], databases: Sequence[str]) -> ServerCatalogue:
+    """Read the database that the connection is in, the shared roles, and who may use the databases named."""
+    shared = [OWNER, TENANTS, *map(service_login, SERVICES)]
+    parameters = {"owner": OWNER, "roles": shared, "databases": list(databases)}
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(FACTS, parameters)
+        row = await cursor.fetchone()
+    if row is None:
+        raise LookupError("the operator's own role is not in the catalogue")
+    return _catalogue(row[0] if isinstance(row[0], dict) else json.loads(row[0]))
+
+
+def _catalogue(facts: dict[str, Any]) -> ServerCatalogue:
+    roles = [parse_role(role) for role in facts.pop("roles")]
+    return ServerCatalogue(
+        roles={role.name: role for role in roles},
+        memberships=frozenset(Membership(*fact) for fact in facts.pop("memberships")),
+        databases=frozenset(facts.pop("databases")),
+        database_grants=frozenset(Grant(*fact) for fact in facts.pop("database_grants")),
+        public_grants=frozenset(Grant(*fact) for fact in facts.pop("public_grants")),
+        **facts,
+    )

@@ -1,0 +1,227 @@
+"""What to do for a database server before tenants come to it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tenantry_crds.reasons import Reason
+from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login, service_secret
+from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue
+from tenantry_operator.model.tenant import PUBLIC, Grant, Membership, Role
+from tenantry_operator.plan.actions import (
+    Action,
+    AlterRole,
+    CreateRole,
+    GrantMembership,
+    RevokeMembership,
+    SetPassword,
+    StripRole,
+    WriteSecret,
+)
+from tenantry_operator.plan.tenant_secret import applied_mark, binding, usable_password
+
+OLDEST: Final = 150000
+MISSING: Final = "it is missing"
+TOO_MUCH: Final = "nobody should hold it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimServer(Action):
+    """Say on the shared owner role whose server it is."""
+
+    installation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantOnDatabase(Action):
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeOnDatabase(Action):
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevokeOnPublicSchema(Action):
+    grant: Grant
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateDatabase(Action):
+    database: str
+
+
+ServerPlanAction = (
+    CreateRole
+    | AlterRole
+    | StripRole
+    | SetPassword
+    | ClaimServer
+    | GrantMembership
+    | RevokeMembership
+    | GrantOnDatabase
+    | RevokeOnDatabase
+    | RevokeOnPublicSchema
+    | CreateDatabase
+    | WriteSecret
+)
+
+
+@dataclass(frozen=True)
+class ServerRefusal:
+    reason: Reason
+    message: str
+    privileges: bool = False
+    """Whether a right of the operator's login is what lacks."""
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """Ordered actions, or a refusal, or neither."""
+
+    actions: tuple[ServerPlanAction, ...] = ()
+    refusal: ServerRefusal | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.actions and self.refusal is None
+
+
+def plan_server(desired: DesiredServer, observed: ObservedServer) -> ServerPlan:
+    """Decide what makes the server ready for tenants; playing the plan leaves an empty one."""
+    refusal = _refusal(desired, observed)
+    return ServerPlan(refusal=refusal) if refusal else ServerPlan(tuple(_actions(desired, observed)))
+
+
+def _refusal(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal | None:
+    catalogue = observed.catalogue
+    if catalogue.version < OLDEST:
+        said = f"the server is Postgres {catalogue.version_text}; 15 is the oldest that can be used"
+        return ServerRefusal(Reason.VERSION_UNSUPPORTED, said)
+    if lacking := list(_lacking(desired, catalogue)):
+        return ServerRefusal(Reason.PRIVILEGES_MISSING, f"run as an administrator: {'; '.join(lacking)}", True)
+    return _not_ours(desired, observed) or _emptied(desired, observed)
+
+
+def _lacking(desired: DesiredServer, catalogue: ServerCatalogue) -> Iterator[str]:
+    """Name the statements that an administrator has to run."""
+    me = f'"{catalogue.me}"'
+    if catalogue.superuser:
+        yield f"ALTER ROLE {me} NOSUPERUSER (a superuser would be stopped by nothing)"
+    if not catalogue.owns_database:
+        yield f'ALTER DATABASE "{desired.place.database}" OWNER TO {me}'
+    if not catalogue.may_create_roles:
+        yield f"ALTER ROLE {me} CREATEROLE"
+    if not catalogue.may_end_sessions:
+        yield f"GRANT pg_signal_backend TO {me}"
+    registry = desired.registry_database
+    if registry and registry not in catalogue.databases and not catalogue.may_create_databases:
+        yield f'CREATE DATABASE "{registry}" OWNER {me}'
+
+
+def _not_ours(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal | None:
+    catalogue = observed.catalogue
+    if OWNER in catalogue.roles and catalogue.installation != desired.installation:
+        whose = f"installation {catalogue.installation}" if catalogue.installation else "nobody that is known"
+        said = (
+            f"role {OWNER} exists on the server and belongs to {whose}; this is {desired.installation}. Give the "
+            "operator that installation's id if it took over, or use another server"
+        )
+        return ServerRefusal(Reason.NOT_OURS, said)
+    for secret in observed.secrets.values():
+        if secret is not None and not secret.ours:
+            said = f"Secret {secret.namespace}/{secret.name} exists and was not made for this DatabaseServer"
+            return ServerRefusal(Reason.NOT_OURS, said)
+    return None
+
+
+def _emptied(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal | None:
+    """Refuse a server that was ready once and has nothing of ours now: it is probably another one."""
+    ready_once = [secret.name for secret in observed.secrets.values() if secret is not None and secret.applied]
+    if OWNER in observed.catalogue.roles or not ready_once:
+        return None
+    place = desired.place
+    said = (
+        f"server {place.host}:{place.port} has nothing of tenantry in it, but had once. Correct spec.host if it "
+        f"points to the wrong server. To begin anew on this one, delete Secret {desired.namespace}/{ready_once[0]}"
+    )
+    return ServerRefusal(Reason.DATA_MISSING, said)
+
+
+def _actions(desired: DesiredServer, observed: ObservedServer) -> Iterator[ServerPlanAction]:
+    catalogue = observed.catalogue
+    yield from _roles(desired, catalogue)
+    yield from _memberships(catalogue)
+    yield from _database(catalogue, desired.place.database, extra=frozenset({TENANTS}))
+    for grant in sorted(catalogue.public_grants):
+        yield RevokeOnPublicSchema(grant=grant, reason="what lies in public would be seen by all tenants")
+    registry = desired.registry_database
+    if registry and registry != desired.place.database:
+        if registry not in catalogue.databases:
+            yield CreateDatabase(database=registry, reason="the registry of tenants lives in it")
+        yield from _database(catalogue, registry, extra=frozenset())
+    for service in SERVICES:
+        yield from _service(desired, observed, service)
+
+
+def _roles(desired: DesiredServer, catalogue: ServerCatalogue) -> Iterator[ServerPlanAction]:
+    for role in (OWNER, TENANTS):
+        yield from _role(catalogue.roles.get(role), Role(role, 0))
+    if OWNER not in catalogue.roles:
+        yield ClaimServer(installation=desired.installation, reason="it says whose server it is")
+    for service in SERVICES:
+        login = service_login(service)
+        yield from _role(catalogue.roles.get(login), Role(login, 0, login=True, inherit=False))
+
+
+def _role(there: Role | None, wanted: Role) -> Iterator[ServerPlanAction]:
+    name, login, inherit = wanted.name, wanted.login, wanted.inherit
+    if there is None:
+        yield CreateRole(role=name, login=login, inherit=inherit, reason=MISSING)
+        return
+    if (there.login, there.inherit, there.connection_limit, there.expires) != (login, inherit, -1, False):
+        yield AlterRole(role=name, login=login, inherit=inherit, connection_limit=-1, reason="it was changed")
+    if there.elevated:
+        yield StripRole(role=name, attributes=tuple(sorted(there.elevated)), reason=TOO_MUCH)
+
+
+def _memberships(catalogue: ServerCatalogue) -> Iterator[ServerPlanAction]:
+    """Only the operator makes things as the shared owner; whoever else belongs to it would own all tenants' tables."""
+    wanted = Membership(OWNER, catalogue.me)
+    for membership in sorted(catalogue.memberships):
+        if (membership.role, membership.member) != (wanted.role, wanted.member):
+            yield RevokeMembership(membership=membership, reason=TOO_MUCH)
+    if not any((m.role, m.member) == (wanted.role, wanted.member) for m in catalogue.memberships):
+        yield GrantMembership(membership=wanted, reason="the services' schemas are made as their owner")
+
+
+def _database(catalogue: ServerCatalogue, database: str, *, extra: frozenset[str]) -> Iterator[ServerPlanAction]:
+    """Who may connect: the services, and the tenants' group where tenants are. PUBLIC's rights are Postgres' own."""
+    held = {grant for grant in catalogue.database_grants if grant.on == database}
+    if database not in catalogue.databases:
+        held = {Grant(database, PUBLIC, "CONNECT"), Grant(database, PUBLIC, "TEMPORARY")}
+    for grant in sorted(grant for grant in held if grant.grantee == PUBLIC):
+        yield RevokeOnDatabase(grant=grant, reason="every role of the server would have it")
+    for grantee in sorted({*map(service_login, SERVICES), *extra}):
+        wanted = Grant(database, grantee, "CONNECT")
+        if wanted not in held:
+            yield GrantOnDatabase(grant=wanted, reason=MISSING)
+
+
+def _service(desired: DesiredServer, observed: ObservedServer, service: str) -> Iterator[ServerPlanAction]:
+    secret, login = observed.secrets.get(service), observed.catalogue.roles.get(service_login(service))
+    password = usable_password(secret.data) if secret else None
+    known = bool(secret and login and password and secret.applied == applied_mark(login.oid, password))
+    if not known:
+        yield SetPassword(role=service_login(service), reason="its password is not known to be the Secret's")
+    if secret is None or not known or secret.data != service_binding(desired, service, password or ""):
+        name, why = service_secret(service, desired.name), MISSING if secret is None else "it is not as it should be"
+        yield WriteSecret(name=name, namespace=desired.namespace, observed=secret, reason=why)
+
+
+def service_binding(desired: DesiredServer, service: str, password: str) -> dict[str, str]:
+    """What a service needs to reach the tenants of a server, and the registry if it is there."""
+    data = binding(desired.place, schema="", username=service_login(service), password=password)
+    del data["schema"]
+    return data | ({"registry-database": desired.registry_database} if desired.registry_database else {})

@@ -1,0 +1,130 @@
+"""The status of a Tenant."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from tenantry_crds import (
+    Binding,
+    ConditionType,
+    MigrationStatus,
+    Tenant,
+    TenantPhase,
+    TenantStatus,
+    absent,
+)
+from tenantry_crds.reasons import Reason
+from tenantry_operator.model.tenant import DesiredTenant
+from tenantry_operator.plan.status import Problem, Said, conditions, overall
+
+ABOUT_CREDENTIALS = frozenset({Reason.KUBERNETES_ERROR})
+
+
+@dataclass(frozen=True)
+class TenantVerdict:
+    """What a pass came to."""
+
+    problem: Problem | None = None
+    desired: DesiredTenant | None = None
+    """None when the pass did not come so far as to know."""
+    id: str = ""
+    version: str | None = None
+    database_in_place: bool = False
+    credentials_in_place: bool = False
+
+
+def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> TenantStatus:
+    """Say what is; of what the pass did not learn, the last word stays."""
+    before = tenant.status
+    said = conditions(_said(tenant, verdict), before.conditions, generation=tenant.metadata.generation, now=now)
+    changes: dict[str, object] = {
+        "observed_generation": tenant.metadata.generation,
+        "phase": _phase(tenant, verdict),
+        "conditions": said,
+        "effective": absent.effective(tenant.spec),
+    }
+    return before.model_copy(update=changes | _learnt(verdict))
+
+
+def _learnt(verdict: TenantVerdict) -> dict[str, object]:
+    desired = verdict.desired
+    if desired is None:
+        return {}
+    names = desired.names
+    learnt: dict[str, object] = {
+        "database_server": desired.place.server,
+        "database": desired.place.database,
+        "migration": MigrationStatus(current=verdict.version, target=desired.released),
+    }
+    if verdict.database_in_place:
+        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": names.roles}
+    if verdict.credentials_in_place:
+        learnt["binding"] = Binding(name=desired.secret_name, namespace=desired.secret_namespace)
+    return learnt
+
+
+def _phase(tenant: Tenant, verdict: TenantVerdict) -> TenantPhase:
+    if tenant.metadata.is_terminating:
+        return TenantPhase.DELETING
+    if verdict.problem is None:
+        return TenantPhase.READY
+    if verdict.problem.lasting:
+        return TenantPhase.FAILED
+    return TenantPhase.PROVISIONING if verdict.desired else TenantPhase.PENDING
+
+
+def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
+    if tenant.metadata.is_terminating:
+        yield from _leaving(tenant, verdict)
+        return
+    yield from overall(verdict.problem, ready=Reason.PROVISIONED, message="schemas, roles and credentials are in place")
+    yield _database(verdict)
+    yield _credentials(verdict)
+    yield _migrations(verdict)
+
+
+def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
+    problem = verdict.problem
+    if problem is None:
+        problem = Problem(Reason.DELETING, "the Tenant is being deleted")
+    held = problem.reason is Reason.PROTECTED
+    # A Tenant that is held serves on; one that is half gone does not.
+    kept = {condition.type: condition for condition in tenant.status.conditions}
+    ready = kept.get(ConditionType.READY.value)
+    if held and ready is not None:
+        yield Said(ConditionType.READY, ready.status, Reason(ready.reason), ready.message)
+        yield Said(ConditionType.RECONCILING, "False", Reason.RECONCILED)
+        yield Said(ConditionType.STALLED, "False", Reason.RECONCILED)
+    else:
+        yield from overall(problem, ready=Reason.DELETING)
+    yield Said(ConditionType.DELETING, "True", problem.reason, problem.message)
+
+
+def _database(verdict: TenantVerdict) -> Said:
+    problem = verdict.problem
+    if verdict.database_in_place:
+        return Said(ConditionType.DATABASE_READY, "True", Reason.PROVISIONED)
+    if problem is not None and problem.reason not in ABOUT_CREDENTIALS:
+        return Said(ConditionType.DATABASE_READY, "False", problem.reason, problem.message)
+    return Said(ConditionType.DATABASE_READY, "Unknown", Reason.PROVISIONING)
+
+
+def _credentials(verdict: TenantVerdict) -> Said:
+    problem = verdict.problem
+    if verdict.credentials_in_place:
+        return Said(ConditionType.CREDENTIALS_READY, "True", Reason.ISSUED)
+    if problem is not None and problem.reason in ABOUT_CREDENTIALS | {Reason.NOT_OURS}:
+        return Said(ConditionType.CREDENTIALS_READY, "False", problem.reason, problem.message)
+    return Said(ConditionType.CREDENTIALS_READY, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
+
+
+def _migrations(verdict: TenantVerdict) -> Said:
+    kind = ConditionType.MIGRATIONS_UP_TO_DATE
+    if verdict.problem is not None and verdict.problem.reason is Reason.MIGRATION_FAILED:
+        return Said(kind, "False", Reason.MIGRATION_FAILED, verdict.problem.message)
+    if verdict.version is None or verdict.desired is None:
+        return Said(kind, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
+    if verdict.version == verdict.desired.released:
+        return Said(kind, "True", Reason.AT_TARGET)
+    said = f"the schema is at {verdict.version}, {verdict.desired.released} is released"
+    return Said(kind, "False", Reason.PROVISIONING, said)

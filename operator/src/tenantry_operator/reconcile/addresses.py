@@ -1,0 +1,112 @@
+"""Finds out how to log in to a DatabaseServer."""
+
+from dataclasses import replace
+from typing import Final
+
+from tenantry_crds import DatabaseServer, absent
+from tenantry_crds.reasons import Reason
+from tenantry_operator.clients.kube import SECRETS, Kube
+from tenantry_operator.clients.postgres import ServerAddress
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.queue import Key
+from tenantry_operator.observe.secrets import decode
+
+KIND: Final = "DatabaseServer"
+REMEMBERED_SECONDS: Final = 5.0
+"""How long credentials are taken from memory. A changed Secret is noticed at once by the watch, or after so long."""
+
+
+class NoAddress(Exception):
+    """Nobody can log in there; `reason` is of the table of reasons, the message tells a person what to do."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Addresses:
+    """The addresses of all DatabaseServers, with the operator's credentials."""
+
+    def __init__(self, kube: Kube, cache: ObjectCache, *, namespace: str, clock: Clock) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._namespace = namespace
+        self._clock = clock
+        self._known: dict[str, tuple[object, float, ServerAddress]] = {}
+
+    def server(self, name: str) -> DatabaseServer:
+        """Return the DatabaseServer as last seen. Raises NoAddress."""
+        body = self._cache.get(Key(KIND, name))
+        if body is None:
+            raise NoAddress(Reason.SERVER_NOT_FOUND, f"there is no DatabaseServer {name}")
+        return DatabaseServer.model_validate(body)
+
+    def default_server(self) -> str:
+        """Return the name of the default server, the first by name when there are several. Raises NoAddress."""
+        names = sorted(
+            body["metadata"]["name"]
+            for body in self._cache.all(KIND)
+            if body["spec"].get("default") and not body["metadata"].get("deletionTimestamp")
+        )
+        if not names:
+            said = "the Tenant names no server, and no DatabaseServer has spec.default: true"
+            raise NoAddress(Reason.NO_DEFAULT_SERVER, said)
+        return str(names[0])
+
+    async def address(self, name: str) -> ServerAddress:
+        """Return how the operator logs in to the server's database. Raises NoAddress, ApiError."""
+        server = self.server(name)
+        version = self._versions(server)
+        known = self._known.get(name)
+        now = self._clock.monotonic()
+        if known is not None and known[0] == version and now - known[1] < REMEMBERED_SECONDS:
+            return known[2]
+        address = await self._read(server)
+        self._known[name] = (version, now, address)
+        return address
+
+    async def registry(self, server: str, database: str) -> ServerAddress:
+        """Return how the operator logs in to the registry. Raises NoAddress, ApiError."""
+        return replace(await self.address(server), database=database)
+
+    def forget(self, name: str) -> None:
+        self._known.pop(name, None)
+
+    def _versions(self, server: DatabaseServer) -> tuple[object, ...]:
+        secrets = [server.spec.credentials_secret_ref.name]
+        if server.spec.tls and server.spec.tls.ca_secret_ref:
+            secrets.append(server.spec.tls.ca_secret_ref.name)
+        seen = (self._cache.get(Key("Secret", secret, self._namespace)) or {} for secret in secrets)
+        return server.spec, *(body.get("metadata", {}).get("resourceVersion") for body in seen)
+
+    async def _read(self, server: DatabaseServer) -> ServerAddress:
+        spec = server.spec
+        credentials = await self._secret(spec.credentials_secret_ref.name, "username", "password")
+        ca_pem = None
+        if spec.tls and spec.tls.ca_secret_ref:
+            key = absent.ca_key(spec)
+            ca_pem = (await self._secret(spec.tls.ca_secret_ref.name, key))[key]
+        return ServerAddress(
+            name=server.metadata.name,
+            host=spec.host,
+            port=absent.port(spec),
+            database=spec.database,
+            user=credentials["username"],
+            password=credentials["password"],
+            sslmode=absent.tls_mode(spec).value,
+            ca_pem=ca_pem,
+            max_connections=absent.operator_connections(spec),
+        )
+
+    async def _secret(self, name: str, *keys: str) -> dict[str, str]:
+        body = await self._kube.get(SECRETS, name, namespace=self._namespace)
+        if body is None:
+            said = f"there is no Secret {self._namespace}/{name} (it needs {' and '.join(keys)})"
+            raise NoAddress(Reason.CREDENTIALS_MISSING, said)
+        data = decode(body)
+        lacking = [key for key in keys if not data.get(key)]
+        if lacking:
+            said = f"Secret {self._namespace}/{name} lacks {' and '.join(lacking)}"
+            raise NoAddress(Reason.CREDENTIALS_MISSING, said)
+        return data

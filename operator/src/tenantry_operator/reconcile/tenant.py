@@ -1,0 +1,371 @@
+"""One pass over one Tenant: observe, plan, apply, status."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import psycopg
+from pydantic import ValidationError
+from uuid_utils import uuid7
+
+from tenantry_crds import ConditionType, DeletionPolicy, DeletionProtection, Tenant, absent
+from tenantry_crds import names as api
+from tenantry_crds.reasons import Reason
+from tenantry_migrations import TENANT
+from tenantry_operator.clients.kube import TENANTS, ApiError, Invalid, Kube, NotFound, RawObject
+from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.fence import Fence, FenceError
+from tenantry_operator.engine.queue import Key, Result
+from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, ObservedTenant, Place, RegistryRow
+from tenantry_operator.observe.registry import Registered, read_registered
+from tenantry_operator.observe.secrets import observe_secret
+from tenantry_operator.observe.tenant import observe_catalogue, observe_installation
+from tenantry_operator.plan.status import Problem, reason_shown
+from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
+from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.tenant_events import events_of
+from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
+from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
+from tenantry_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+KIND: Final = "Tenant"
+
+
+class Blocked(Exception):
+    """The pass cannot go on; the problem says why."""
+
+    def __init__(self, problem: Problem, *, desired: DesiredTenant | None = None) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.desired = desired
+
+
+class NeverPlaced(Exception):
+    """A Tenant that leaves was never given a place, so that nothing of it is anywhere."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a pass came to, beyond the verdict."""
+
+    verdict: TenantVerdict
+    plan: Plan = Plan()
+    done: tuple[object, ...] = ()
+    fresh: bool = False
+    """Whether the tenant was not there before."""
+    seen: Seen | None = None
+    """What all this was concluded from; None when it is not known any more."""
+
+
+class TenantReconciler:
+    """Makes Tenants true."""
+
+    kind = KIND
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        servers: Servers,
+        addresses: Addresses,
+        cache: ObjectCache,
+        fence: Fence,
+        settings: OperatorSettings,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._kube = kube
+        self._servers = servers
+        self._cache = cache
+        self._fence = fence
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._addresses = addresses
+        self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
+
+    def sweep(self) -> AsyncIterator[Key]:
+        """Yield the Tenants of which something changed since their last pass; bulk reads only."""
+        return self._sweep.run()
+
+    async def reconcile(self, key: Key) -> Result:
+        """Run one pass; a Tenant that is gone, or that has let go of us, is left alone."""
+        body = self._cache.get(key)
+        if body is None:
+            self._sweep.forget(key.name)
+            return Result()
+        try:
+            tenant = Tenant.model_validate(body)
+        except ValidationError as error:
+            return await self._invalid(body, error)
+        if tenant.metadata.is_terminating and api.FINALIZER not in tenant.metadata.finalizers:
+            return Result()
+        try:
+            return await self._reconcile(body, tenant)
+        except (NotFound, Invalid) as error:
+            # It was changed or deleted meanwhile; the next look sees what it is now.
+            logger.info("the Tenant changed meanwhile", extra={"tenant": key.name, "error": str(error)})
+            return Result(failed=self._cache.get(key) is not None)
+        except ApiError as error:
+            logger.warning("the API server failed us", extra={"tenant": key.name, "error": str(error)})
+            return Result(failed=True)
+        except FenceError as error:
+            logger.info("the fence is not ours", extra={"tenant": key.name, "error": str(error)})
+            return Result(failed=True)
+
+    async def _reconcile(self, body: RawObject, tenant: Tenant) -> Result:
+        self._sweep.forget(tenant.metadata.name)
+        if not tenant.metadata.is_terminating and api.FINALIZER not in tenant.metadata.finalizers:
+            body = await self._patch_finalizers(body, [*tenant.metadata.finalizers, api.FINALIZER])
+            tenant = Tenant.model_validate(body)
+        try:
+            done = await self._guarded_pass(tenant)
+        except NeverPlaced:
+            done = Pass(TenantVerdict())
+        except Blocked as blocked:
+            done = Pass(TenantVerdict(blocked.problem, desired=blocked.desired))
+        return await self._conclude(body, tenant, done)
+
+    async def _guarded_pass(self, tenant: Tenant) -> Pass:
+        if tenant.metadata.is_terminating and await self._was_never_placed(tenant):
+            return Pass(TenantVerdict())
+        registry = await self._registry()
+        try:
+            async with self._fence.hold(tenant.metadata.name):
+                return await self._pass(tenant, registry)
+        except DatabaseError as error:
+            # Only the fence's own: the pass turns the others into problems.
+            raise Blocked(_registry_problem(error)) from error
+
+    async def _was_never_placed(self, tenant: Tenant) -> bool:
+        """Whether nothing can have been made for a Tenant, for there is no registry; else it would never go."""
+        if self._cache.get(Key("DatabaseServer", self._settings.registry_server)) is not None:
+            return False
+        name = absent.secret_name(tenant.spec, tenant.metadata.name)
+        uid = tenant.metadata.uid
+        secret = await observe_secret(self._kube, name, self._settings.namespace, owner_uid=uid)
+        return tenant.status.id is None and (secret is None or not secret.ours)
+
+    async def _registry(self) -> ServerAddress:
+        try:
+            return await self._addresses.registry(self._settings.registry_server, self._settings.registry_database)
+        except NoAddress as error:
+            said = f"the registry is not to be had: {error}"
+            raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
+
+    async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
+        registered = await self._read_registry(registry, tenant.metadata.name)
+        address, desired = await self._desired(tenant, registered)
+        observed, facts = await self._observe(tenant, desired, address, registered.row)
+        plan = plan_tenant(desired, observed)
+        catalogue = observed.catalogue
+        if plan.refusal is not None:
+            problem = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
+            verdict = TenantVerdict(problem, desired=desired, id=plan.id, version=catalogue.version)
+            return Pass(verdict, plan, seen=_seen(desired, registered, facts, observed))
+        if desired.deletion is None and not plan.is_empty:
+            await self._check_prepared(desired, address)
+        execution = TenantExecution(
+            kube=self._kube,
+            servers=self._servers,
+            cache=self._cache,
+            metrics=self._metrics,
+            registry=registry,
+            address=address,
+        )
+        executed = await execution.run(desired, observed, plan.actions)
+        complete = executed.problem is None
+        verdict = TenantVerdict(
+            executed.problem,
+            desired=desired,
+            id=plan.id,
+            version=catalogue.version or (desired.released if complete else None),
+            database_in_place=complete,
+            credentials_in_place=complete or _only_left_out(executed.problem),
+        )
+        seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
+        return Pass(verdict, plan, tuple(executed.done), fresh=catalogue.marker is None, seen=seen)
+
+    async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
+        try:
+            async with self._servers.connection(registry) as connection:
+                return await read_registered(connection, name)
+        except psycopg.errors.UndefinedTable as error:
+            said = f"the registry is not prepared yet; see DatabaseServer {registry.name}"
+            raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
+        except (DatabaseError, psycopg.Error) as error:
+            raise Blocked(_registry_problem(error)) from error
+
+    async def _desired(self, tenant: Tenant, registered: Registered) -> tuple[ServerAddress, DesiredTenant]:
+        row = registered.row
+        try:
+            name = row.server if row else tenant.spec.database_server or self._addresses.default_server()
+            _check_place(tenant, row)
+            address = await self._addresses.address(name)
+        except NoAddress as error:
+            if row is None and tenant.metadata.is_terminating:
+                raise NeverPlaced from error
+            raise Blocked(Problem(error.reason, str(error), lasting=True)) from error
+        if registered.released is None:
+            raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, "the registry has no released revision yet"))
+        return address, desired_tenant(tenant, address, settings=self._settings, released=registered.released)
+
+    async def _observe(
+        self, tenant: Tenant, desired: DesiredTenant, address: ServerAddress, row: RegistryRow | None
+    ) -> tuple[ObservedTenant, str]:
+        try:
+            async with self._servers.connection(address) as connection:
+                catalogue, facts = await observe_catalogue(connection, desired.names)
+        except (DatabaseError, psycopg.Error) as error:
+            raise Blocked(database_problem(error, server=address.name), desired=desired) from error
+        observed = ObservedTenant(catalogue, row)
+        if row is None and not facts and not desired.deletion and not tenant.status.conditions:
+            # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
+            return observed, facts
+        uid = tenant.metadata.uid
+        secret = await observe_secret(self._kube, desired.secret_name, desired.secret_namespace, owner_uid=uid)
+        stale = [
+            await observe_secret(self._kube, *place, owner_uid=uid) for place in self._stale_places(tenant, desired)
+        ]
+        ours = tuple(one for one in stale if one is not None and one.ours)
+        return replace(observed, secret=secret, stale_secrets=ours), facts
+
+    def _stale_places(self, tenant: Tenant, desired: DesiredTenant) -> set[tuple[str, str]]:
+        """Name where the Secret may have been before; both sources are hints, the Secret itself says whose it is."""
+        places = set(self._sweep.other_secrets(tenant.metadata.name))
+        if tenant.status.binding is not None:
+            places.add((tenant.status.binding.name, tenant.status.binding.namespace))
+        return places - {(desired.secret_name, desired.secret_namespace)}
+
+    async def _check_prepared(self, desired: DesiredTenant, address: ServerAddress) -> None:
+        """Touch no server that is not prepared, or that another installation has prepared."""
+        try:
+            async with self._servers.connection(address) as connection:
+                installation = await observe_installation(connection)
+        except (DatabaseError, psycopg.Error) as error:
+            raise Blocked(database_problem(error, server=address.name), desired=desired) from error
+        if installation != desired.installation:
+            said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
+            raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
+
+    async def _conclude(self, body: RawObject, tenant: Tenant, done: Pass) -> Result:
+        """Write the status if it changed, say what was done, and let the object go when nothing of it is left."""
+        problem = done.verdict.problem
+        if tenant.metadata.is_terminating and problem is None:
+            await self._announce(body, tenant, done)
+            await self._patch_finalizers(body, [one for one in tenant.metadata.finalizers if one != api.FINALIZER])
+            return Result()
+        status = tenant_status(tenant, done.verdict, now=self._clock.now())
+        raw = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+        shown = body.get("status") or {}
+        if raw != shown:
+            operations = [{"op": "add", "path": "/status", "value": raw}]
+            written = await self._kube.json_patch(TENANTS, tenant.metadata.name, operations, subresource="status")
+            self._cache.put(KIND, written)
+        await self._announce(body, tenant, done)
+        if problem is None or problem.lasting:
+            if done.seen is not None:
+                self._sweep.remember(tenant.metadata.name, done.seen)
+            return Result()
+        return Result(failed=True)
+
+    async def _announce(self, body: RawObject, tenant: Tenant, done: Pass) -> None:
+        before = reason_shown(body.get("status") or {}, ConditionType.READY)
+        leaving = reason_shown(body.get("status") or {}, ConditionType.DELETING)
+        for event in events_of(tenant, done.verdict.problem, done.done, fresh=done.fresh, shown={before, leaving}):
+            await self._kube.event(
+                about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
+            )
+        if done.done:
+            said = [f"{type(action).__name__}" for action in done.done]
+            logger.info("Tenant reconciled", extra={"tenant": tenant.metadata.name, "actions": said})
+
+    async def _patch_finalizers(self, body: RawObject, finalizers: list[str]) -> RawObject:
+        metadata = body["metadata"]
+        operations: list[Mapping[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
+        ]
+        written = await self._kube.json_patch(TENANTS, metadata["name"], operations)
+        self._cache.put(KIND, written)
+        return written
+
+    async def _invalid(self, body: RawObject, error: ValidationError) -> Result:
+        """Leave a Tenant alone that a newer API has let in and this version cannot read."""
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:500]
+        logger.error("a Tenant cannot be read", extra={"tenant": body["metadata"]["name"], "error": said})
+        if reason_shown(body.get("status") or {}, ConditionType.READY) != Reason.INVALID_SPEC:
+            await self._kube.event(
+                about=body, type="Warning", reason=Reason.INVALID_SPEC, message=said, action="Reconcile"
+            )
+        return Result()
+
+
+def desired_tenant(
+    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str
+) -> DesiredTenant:
+    """Say what the Tenant asks for, with all that it leaves out."""
+    spec, names = tenant.spec, TenantNames(tenant.metadata.name)
+    leaving = Leaving.DELETE if absent.deletion_policy(spec) is DeletionPolicy.DELETE else Leaving.RETAIN
+    protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
+    return DesiredTenant(
+        names=names,
+        uid=tenant.metadata.uid,
+        installation=settings.installation_id,
+        new_id=str(uuid7()),
+        place=place_of(address),
+        secret_name=absent.secret_name(spec, names.name),
+        secret_namespace=settings.namespace,
+        released=released,
+        service_tables=service_tables(names),
+        connection_limit=absent.connection_limit(spec),
+        settings=frozenset(absent.settings(spec).items()),
+        deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
+    )
+
+
+def _seen(desired: DesiredTenant, registered: Registered, facts: str, observed: ObservedTenant) -> Seen:
+    secret = observed.secret
+    held = (secret.name, secret.namespace, secret.resource_version) if secret else None
+    return Seen(desired.place, registered.row, registered.released, digest(facts), held)
+
+
+def place_of(address: ServerAddress) -> Place:
+    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)
+
+
+def service_tables(names: TenantNames) -> dict[str, frozenset[Grant]]:
+    """Return, by revision, what the services may do with the tables of this tenant."""
+    return {
+        revision: frozenset(
+            Grant(held.table, names.service_role(held.service), privilege)
+            for held in TENANT.privileges(revision)
+            for privilege in held.privileges
+        )
+        for revision in TENANT.revisions
+    }
+
+
+def _only_left_out(problem: Problem | None) -> bool:
+    """Whether all was done but what only an administrator can undo."""
+    return problem is not None and problem.lasting and problem.reason is Reason.PRIVILEGES_MISSING
+
+
+def _check_place(tenant: Tenant, row: RegistryRow | None) -> None:
+    asked = tenant.spec.database_server
+    if row is not None and asked is not None and asked != row.server:
+        said = f"the data of {tenant.metadata.name} is on DatabaseServer {row.server}, the Tenant asks for {asked}"
+        raise Blocked(Problem(Reason.NOT_OURS, said, lasting=True))
+
+
+def _registry_problem(error: BaseException) -> Problem:
+    problem = database_problem(error, server="of the registry")
+    return Problem(Reason.REGISTRY_UNAVAILABLE, f"the registry: {problem.message}", lasting=problem.lasting)

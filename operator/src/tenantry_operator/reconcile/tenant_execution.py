@@ -1,0 +1,224 @@
+"""Does the actions of a Tenant's plan, each where it belongs: registry, server, cluster."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import psycopg
+
+from tenantry_crds import names as api
+from tenantry_crds.reasons import Reason
+from tenantry_operator.apply.passwords import new_password, scram_verifier
+from tenantry_operator.apply.registry import record
+from tenantry_operator.apply.secrets import WantedSecret, delete_secret, write_secret
+from tenantry_operator.apply.tenant import Applied, Failed, apply_on_server
+from tenantry_operator.apply.tenant_sql import Context
+from tenantry_operator.clients.kube import ApiError, Kube
+from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.queue import Key
+from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
+from tenantry_operator.plan.actions import (
+    DeleteSecret,
+    Migrate,
+    RecordTenant,
+    ServerAction,
+    SetPassword,
+    TenantAction,
+    WriteSecret,
+)
+from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+
+logger = logging.getLogger(__name__)
+
+REASONS = {
+    "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
+    "TlsFailed": Reason.TLS_FAILED,
+    "DatabaseMissing": Reason.DATABASE_MISSING,
+    "TooManyConnections": Reason.TOO_MANY_CONNECTIONS,
+    "NameNotResolved": Reason.NAME_NOT_RESOLVED,
+    "PrivilegesMissing": Reason.PRIVILEGES_MISSING,
+}
+
+
+@dataclass
+class Executed:
+    """What became of a plan."""
+
+    done: list[TenantAction] = field(default_factory=list)
+    problem: Problem | None = None
+    """Why it was not done to the end, or what of it was left out."""
+
+
+def database_problem(error: BaseException, *, server: str) -> Problem:
+    """Say for a person what a failed conversation with a server means for its Tenants."""
+    failure = classify(error)
+    if failure.kind is FailureKind.UNREACHABLE:
+        said = f"DatabaseServer {server} does not answer: {failure.message}. It is tried again until it does"
+        return Problem(Reason.SERVER_UNREACHABLE, said)
+    return failure_problem(failure)
+
+
+def failure_problem(failure: Failure) -> Problem:
+    """Say what a failure means: what waiting cures is passing, a refused log-in is somebody's to mend."""
+    reason = REASONS.get(failure.reason, Reason.DATABASE_ERROR)
+    lasting = not failure.transient and failure.kind is not FailureKind.MISSING
+    return Problem(reason, failure.message, lasting=lasting)
+
+
+def kubernetes_problem(error: ApiError) -> Problem:
+    return Problem(Reason.KUBERNETES_ERROR, str(error), lasting=not error.transient)
+
+
+class TenantExecution:
+    """One plan's way through the world. It stops at the first failure: the next pass begins from what is there."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        servers: Servers,
+        cache: ObjectCache,
+        metrics: Metrics,
+        registry: ServerAddress,
+        address: ServerAddress,
+    ) -> None:
+        self._kube = kube
+        self._servers = servers
+        self._cache = cache
+        self._metrics = metrics
+        self._registry = registry
+        self._address = address
+        self._password = ""
+        self._oid: int | None = None
+
+    async def run(self, desired: DesiredTenant, observed: ObservedTenant, actions: Sequence[TenantAction]) -> Executed:
+        """Do the actions in order. Raises nothing that is expected."""
+        executed = Executed()
+        login = observed.catalogue.roles.get(desired.names.login)
+        self._oid = login.oid if login else None
+        for where, group in groupby(actions, _where):
+            members = tuple(group)
+            problem = await self._group(where, members, desired=desired, observed=observed, executed=executed)
+            if problem is not None:
+                executed.problem = problem
+                if problem.reason is not Reason.PRIVILEGES_MISSING or not problem.lasting:
+                    break
+        return executed
+
+    async def _group(
+        self,
+        where: str,
+        actions: tuple[TenantAction, ...],
+        *,
+        desired: DesiredTenant,
+        observed: ObservedTenant,
+        executed: Executed,
+    ) -> Problem | None:
+        try:
+            if where == "server":
+                return await self._on_server(actions, desired=desired, observed=observed, executed=executed)
+            for action in actions:
+                if isinstance(action, RecordTenant):
+                    async with self._servers.connection(self._registry) as connection:
+                        await record(connection, action, desired)
+                else:
+                    await self._on_secret(action, desired, observed)
+                self._done(executed, action)
+        except (DatabaseError, psycopg.Error) as error:
+            name = self._registry.name if where == "registry" else self._address.name
+            return database_problem(error, server=name)
+        except ApiError as error:
+            return kubernetes_problem(error)
+        return None
+
+    async def _on_server(
+        self,
+        actions: tuple[TenantAction, ...],
+        *,
+        desired: DesiredTenant,
+        observed: ObservedTenant,
+        executed: Executed,
+    ) -> Problem | None:
+        here = [action for action in actions if isinstance(action, ServerAction)]
+        context = Context(desired.names, desired.place.database, await self._verifier(here, observed))
+        marker = observed.catalogue.marker_text
+        async with self._servers.connection(self._address) as connection:
+            applied = await apply_on_server(connection, here, context=context, marker_text=marker)
+        self._oid = applied.login_oid or self._oid
+        for action in applied.done:
+            self._done(executed, action)
+        return self._failed(applied)
+
+    def _failed(self, applied: Applied) -> Problem | None:
+        for failed in applied.failed:
+            for action in failed.actions:
+                self._metrics.actions.labels("Tenant", type(action).__name__, "failed").inc()
+            logger.warning("a unit of a plan failed", extra={"error": failed.failure.message})
+        return _problem_of(applied.failed[-1]) if applied.failed else None
+
+    async def _verifier(self, actions: Sequence[ServerAction], observed: ObservedTenant) -> str:
+        if not any(isinstance(action, SetPassword) for action in actions):
+            return ""
+        return await scram_verifier(self._choose_password(observed))
+
+    def _choose_password(self, observed: ObservedTenant) -> str:
+        """Keep the Secret's password if it can be used, else make one; the same for the whole plan."""
+        if not self._password:
+            kept = usable_password(observed.secret.data) if observed.secret else None
+            self._password = kept or new_password()
+        return self._password
+
+    async def _on_secret(self, action: TenantAction, desired: DesiredTenant, observed: ObservedTenant) -> None:
+        if isinstance(action, WriteSecret):
+            written = await write_secret(
+                self._kube, self._wanted_secret(action, desired, observed), observed=action.observed
+            )
+            # The event that follows tells the cache nothing new, and so starts no pass.
+            self._cache.put("Secret", written)
+        elif isinstance(action, DeleteSecret):
+            await delete_secret(self._kube, action.observed)
+            self._cache.remove(Key("Secret", action.observed.name, action.observed.namespace))
+
+    def _wanted_secret(self, action: WriteSecret, desired: DesiredTenant, observed: ObservedTenant) -> WantedSecret:
+        if self._oid is None:
+            raise LookupError("the login has no oid: it was neither observed nor made")
+        password = self._choose_password(observed)
+        return WantedSecret(
+            name=action.name,
+            namespace=action.namespace,
+            owner_label=api.LABEL_TENANT,
+            owner=desired.names.name,
+            owner_uid=desired.uid,
+            data=tenant_binding(desired, password),
+            applied=applied_mark(self._oid, password),
+        )
+
+    def _done(self, executed: Executed, action: TenantAction) -> None:
+        executed.done.append(action)
+        self._metrics.actions.labels("Tenant", type(action).__name__, "done").inc()
+        logger.debug("done", extra={"action": type(action).__name__, "why": action.reason})
+
+
+def _where(action: TenantAction) -> str:
+    if isinstance(action, RecordTenant):
+        return "registry"
+    return "cluster" if isinstance(action, WriteSecret | DeleteSecret) else "server"
+
+
+def _problem_of(failed: Failed) -> Problem:
+    problem = failure_problem(failed.failure)
+    if problem.reason is Reason.PRIVILEGES_MISSING:
+        said = f"only an administrator can undo this: {failed.failure.message} ({_objects(failed)})"
+        return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)
+    if problem.lasting and any(isinstance(action, Migrate) for action in failed.actions):
+        return Problem(Reason.MIGRATION_FAILED, failed.failure.message, lasting=True)
+    return problem
+
+
+def _objects(failed: Failed) -> str:
+    return "; ".join(str(action) for action in failed.actions)[:500]

@@ -1,0 +1,163 @@
+"""Finds the Tenants of which something changed since their last pass, without looking into any of them."""
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+
+from tenantry_crds import names as api
+from tenantry_operator.clients.kube import ApiError
+from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Place, RegistryRow
+from tenantry_operator.observe.registry import read_rows
+from tenantry_operator.observe.tenant import read_facts
+from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+KIND: Final = "Tenant"
+BATCH: Final = 500
+"""Tenants of one query, so that its plan and its answer stay small."""
+
+SecretSeen = tuple[str, str, str]
+"""Name, namespace and resourceVersion."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that a pass concluded from, besides the Tenant itself: the same again would come to the same."""
+
+    place: Place
+    row: RegistryRow | None
+    released: str | None
+    facts: bytes
+    secret: SecretSeen | None
+
+
+class TenantSweep:
+    """Remembers what each Tenant's last complete pass saw, and yields those of which one would see something else.
+
+    A Tenant of which nothing is remembered, since the process is new or its pass failed, is yielded too; so is one
+    whose last pass changed something, once, to see that it holds.
+    """
+
+    def __init__(
+        self, servers: Servers, cache: ObjectCache, addresses: Addresses, *, settings: OperatorSettings
+    ) -> None:
+        self._servers = servers
+        self._cache = cache
+        self._addresses = addresses
+        self._settings = settings
+        self._remembered: dict[str, Seen] = {}
+        self._other_secrets: dict[str, set[tuple[str, str]]] = {}
+
+    def remember(self, name: str, seen: Seen) -> None:
+        self._remembered[name] = seen
+
+    def forget(self, name: str) -> None:
+        self._remembered.pop(name, None)
+
+    def other_secrets(self, name: str) -> Iterable[tuple[str, str]]:
+        """Name and namespace of the Secrets that bear the Tenant's label, as the last sweep saw them."""
+        return frozenset(self._other_secrets.get(name, ()))
+
+    async def run(self) -> AsyncIterator[Key]:
+        """Yield the keys of Tenants that need a pass. An unreachable server's Tenants need one to say so."""
+        keys = self._cache.keys(KIND)
+        secrets = self._secrets()
+        self._other_secrets = {name: {(one[0], one[1]) for one in held} for name, held in secrets.items()}
+        unknown = [key for key in keys if key.name not in self._remembered]
+        for key in unknown:
+            yield key
+        known = [key.name for key in keys if key.name in self._remembered]
+        async for name in self._changed(known, secrets):
+            yield Key(KIND, name)
+        for name in self._remembered.keys() - {key.name for key in keys}:
+            self.forget(name)
+
+    async def _changed(self, names: list[str], secrets: dict[str, list[SecretSeen]]) -> AsyncIterator[str]:
+        try:
+            registry = await self._addresses.registry(self._settings.registry_server, self._settings.registry_database)
+            async with self._servers.connection(registry) as connection:
+                released, rows = await read_rows(connection)
+        except (NoAddress, ApiError, DatabaseError, psycopg.Error) as error:
+            logger.warning("the registry cannot be swept", extra={"error": str(error)})
+            for name in names:
+                yield name
+            return
+        for server, here in self._by_server(names).items():
+            async for name in self._changed_on(server, here, rows=rows, released=released, secrets=secrets):
+                yield name
+
+    def _by_server(self, names: list[str]) -> dict[str, list[str]]:
+        grouped: dict[str, list[str]] = {}
+        for name in names:
+            grouped.setdefault(self._remembered[name].place.server, []).append(name)
+        return grouped
+
+    async def _changed_on(
+        self,
+        server: str,
+        names: list[str],
+        *,
+        rows: dict[str, RegistryRow],
+        released: str | None,
+        secrets: dict[str, list[SecretSeen]],
+    ) -> AsyncIterator[str]:
+        try:
+            address = await self._addresses.address(server)
+            facts = await self._facts(address, names)
+        except (NoAddress, ApiError, DatabaseError, psycopg.Error) as error:
+            logger.warning("a server cannot be swept", extra={"server": server, "error": str(error)})
+            for name in names:
+                yield name
+            return
+        for name in names:
+            seen = self._remembered.get(name)
+            if seen is None:
+                continue  # a pass began meanwhile, and sees for itself
+            place = _place(address)
+            now = Seen(place, rows.get(name), released, digest(facts.get(TenantNames(name).key, "")), seen.secret)
+            if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
+                yield name
+
+    async def _facts(self, address: ServerAddress, names: list[str]) -> dict[str, str]:
+        facts: dict[str, str] = {}
+        for start in range(0, len(names), BATCH):
+            async with self._servers.connection(address) as connection:
+                facts |= await read_facts(connection, map(TenantNames, names[start : start + BATCH]))
+        return facts
+
+    def _secrets(self) -> dict[str, list[SecretSeen]]:
+        """Return the Secrets with a Tenant's label, by Tenant, as the watch has them."""
+        held: dict[str, list[SecretSeen]] = {}
+        for body in self._cache.all("Secret"):
+            metadata = body["metadata"]
+            owner = (metadata.get("labels") or {}).get(api.LABEL_TENANT)
+            if owner is not None:
+                one = (metadata["name"], metadata["namespace"], metadata["resourceVersion"])
+                held.setdefault(owner, []).append(one)
+        return held
+
+    def _secrets_differ(self, seen: SecretSeen | None, labelled: list[SecretSeen]) -> bool:
+        """Whether the Secret is another by now, or has company from an earlier name."""
+        if seen is None:
+            return bool(labelled)
+        body = self._cache.get(Key("Secret", seen[0], seen[1])) or {"metadata": {}}
+        others = [one for one in labelled if one[:2] != seen[:2]]
+        return body["metadata"].get("resourceVersion") != seen[2] or bool(others)
+
+
+def digest(facts: str) -> bytes:
+    return hashlib.blake2b(facts.encode(), digest_size=16).digest()
+
+
+def _place(address: ServerAddress) -> Place:
+    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)

@@ -1,0 +1,321 @@
+"""The Tenant and DatabaseServer reconcilers in this process, on a real Postgres and a real API server.
+
+There is no watch: `reconcile` lists what there is, runs passes until one has nothing left to do, and tells how many.
+"""
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from tenantry_crds import names as api
+
+from tenantry_cluster.controlplane import ControlPlane
+from tenantry_operator.clients.kube import (
+    DATABASESERVERS,
+    EVENTS,
+    NAMESPACES,
+    SECRETS,
+    TENANTS,
+    AlreadyExists,
+    ApiError,
+    Kube,
+    RawObject,
+    Resource,
+    load_configuration,
+)
+from tenantry_operator.clients.postgres import Servers
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.clock import SystemClock
+from tenantry_operator.engine.fence import Fence
+from tenantry_operator.engine.queue import Key, Result
+from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.server import DatabaseServerReconciler
+from tenantry_operator.reconcile.tenant import TenantReconciler
+from tenantry_operator.settings import OperatorSettings
+from tenantry_testing.postgres import Login, PostgresServer
+
+SERVER: Final = "primary"
+INSTALLATION: Final = "0c6c1e0e-5d0e-4f43-9d5c-3f4f1b6a2d11"
+PASSES: Final = 8
+"""More than enough for anything that converges."""
+
+SYSTEM_ROLES = r"^(tenantry_|[ts]_)"
+
+
+@dataclass
+class TenantWorld:
+    """One operator's reconcilers, and the hands of an administrator of all that they work on."""
+
+    kube: Kube
+    servers: Servers
+    cache: ObjectCache
+    postgres: PostgresServer
+    operator: Login
+    settings: OperatorSettings
+    tenants: TenantReconciler
+    databases: DatabaseServerReconciler
+    counted: list[tuple[str, int]] = field(default_factory=list)
+    """Method and status of each request of `kube` since it was last cleared."""
+
+    async def apply_server(self, name: str = SERVER, **spec: Any) -> None:
+        """Make the Secrets and the DatabaseServer of the Postgres, with changes to the spec, and reconcile it."""
+        await self._secret(f"{name}-operator", username=self.operator.user, password=self.operator.password)
+        await self._secret(f"{name}-ca", **{"ca.crt": self.postgres.ca_file.read_text()})
+        whole = {
+            "host": "127.0.0.1",
+            "port": self.postgres.port,
+            "database": "app",
+            "default": name == SERVER,
+            "tls": {"mode": "verify-full", "caSecretRef": {"name": f"{name}-ca"}},
+            "credentialsSecretRef": {"name": f"{name}-operator"},
+            **spec,
+        }
+        await self._apply(DATABASESERVERS, name, whole)
+        await self.reconcile_server(name)
+
+    async def apply_tenant(self, name: str, **spec: Any) -> RawObject:
+        """Apply the Tenant as a user would; nothing is reconciled yet."""
+        return await self._apply(TENANTS, name, {"displayName": name.title(), "isolation": "Schema", **spec})
+
+    async def provision(self, name: str, **spec: Any) -> RawObject:
+        """Apply the Tenant and reconcile until it is Ready; return it."""
+        await self.apply_tenant(name, **spec)
+        await self.reconcile(name)
+        tenant = await self.tenant(name)
+        assert self.condition(tenant, "Ready") == ("True", "Provisioned"), tenant["status"]
+        return tenant
+
+    async def leave(self, name: str, policy: str, *, protection: str = "Disabled") -> None:
+        """Delete the Tenant with a policy, and reconcile."""
+        changes = {"spec": {"deletionPolicy": policy, "deletionProtection": protection}}
+        await self.kube.merge_patch(TENANTS, name, changes)
+        await self.kube.delete(TENANTS, name)
+        await self.reconcile(name)
+
+    async def tenant(self, name: str) -> RawObject:
+        found = await self.kube.get(TENANTS, name)
+        assert found is not None, f"there is no Tenant {name}"
+        return found
+
+    async def server(self, name: str = SERVER) -> RawObject:
+        found = await self.kube.get(DATABASESERVERS, name)
+        assert found is not None, f"there is no DatabaseServer {name}"
+        return found
+
+    async def secret(self, name: str) -> dict[str, str]:
+        """Return the decoded data of a Secret; empty when there is none."""
+        found = await self.kube.get(SECRETS, name, namespace=self.settings.namespace)
+        return {key: base64.b64decode(value).decode() for key, value in (found or {}).get("data", {}).items()}
+
+    async def events(self, about: str) -> list[tuple[str, str]]:
+        """Return reason and note of the Events about an object, oldest first."""
+        found = [
+            event
+            for event in await self.kube.list(EVENTS, namespace="default")
+            if event["regarding"]["name"] == about and event["reportingController"] == "tenantry-operator"
+        ]
+        return [(event["reason"], event["note"]) for event in sorted(found, key=lambda one: one["eventTime"])]
+
+    async def refresh(self) -> None:
+        """Bring the cache to what the API server has, as the watch would."""
+        for resource in (TENANTS, DATABASESERVERS, SECRETS):
+            namespace = self.settings.namespace if resource.namespaced else None
+            found = await self.kube.list(resource, namespace=namespace, metadata_only=resource is SECRETS)
+            there = set()
+            for body in found:
+                self.cache.observed(resource.kind, body)
+                there.add(Key(resource.kind, body["metadata"]["name"], body["metadata"].get("namespace", "")))
+            for key in set(self.cache.keys(resource.kind)) - there:
+                self.cache.remove(key)
+
+    async def reconcile(self, name: str, *, passes: int = PASSES) -> Result:
+        """Run passes over the Tenant until one does not ask for another; return the last result."""
+        return await self._reconcile(self.tenants, Key("Tenant", name), passes)
+
+    async def reconcile_server(self, name: str = SERVER, *, passes: int = PASSES) -> Result:
+        return await self._reconcile(self.databases, Key("DatabaseServer", name), passes)
+
+    async def swept(self) -> set[str]:
+        """Return the names of the Tenants that a sweep finds."""
+        await self.refresh()
+        return {key.name async for key in self.tenants.sweep()}
+
+    async def sweep(self) -> set[str]:
+        """Sweep once and run the passes that it asks for; return the names."""
+        found = await self.swept()
+        for name in found:
+            await self.reconcile(name)
+        return found
+
+    def login(self, secret: dict[str, str]) -> psycopg.Connection[Any]:
+        """Log in as the Secret says, over TLS; the caller closes it."""
+        who = Login(secret["username"], secret["password"])
+        return self.postgres.connect(secret["database"], who)
+
+    def administrator(self, database: str = "app") -> psycopg.Connection[Any]:
+        return self.postgres.connect(database)
+
+    def execute(self, *statements: str, database: str = "app") -> None:
+        """Run statements as the administrator, each by itself."""
+        with self.administrator(database) as connection:
+            for statement in statements:
+                connection.execute(statement)  # type: ignore[call-overload]  # text of the tests
+
+    def fetch(self, query: str, *parameters: object, database: str = "app") -> list[tuple[Any, ...]]:
+        with self.administrator(database) as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
+
+    def names_on_server(self, name: str) -> set[str]:
+        """Return the roles and schemas that bear the Tenant's names."""
+        names = TenantNames(name)
+        wanted = [*names.roles, *names.schemas]
+        roles = self.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", wanted)
+        schemas = self.fetch("SELECT nspname FROM pg_namespace WHERE nspname = ANY (%s)", wanted)
+        return {str(row[0]) for row in (*roles, *schemas)}
+
+    @staticmethod
+    def condition(body: RawObject, kind: str) -> tuple[str, str] | None:
+        """Return status and reason of a condition."""
+        for one in body.get("status", {}).get("conditions", []):
+            if one["type"] == kind:
+                return one["status"], one["reason"]
+        return None
+
+    @staticmethod
+    def message(body: RawObject, kind: str = "Ready") -> str:
+        return next((str(one["message"]) for one in body["status"]["conditions"] if one["type"] == kind), "")
+
+    def writes(self) -> list[str]:
+        """Return the methods of the requests that changed something since `counted` was cleared."""
+        return [method for method, status in self.counted if method != "GET" and status < 300]
+
+    async def _reconcile(
+        self, reconciler: TenantReconciler | DatabaseServerReconciler, key: Key, passes: int
+    ) -> Result:
+        result = Result()
+        for _ in range(passes):
+            await self.refresh()
+            result = await reconciler.reconcile(key)
+            if not result.failed:
+                break
+        return result
+
+    async def _apply(self, resource: Resource, name: str, spec: dict[str, Any]) -> RawObject:
+        body = {"apiVersion": api.API_VERSION, "kind": resource.kind, "metadata": {"name": name}, "spec": spec}
+        try:
+            return await self.kube.create(resource, body)
+        except AlreadyExists:
+            return await self.kube.merge_patch(resource, name, {"spec": spec})
+
+    async def _secret(self, name: str, **data: str) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.settings.namespace},
+            "stringData": data,
+        }
+        with suppress(AlreadyExists):
+            await self.kube.create(SECRETS, body)
+
+
+@asynccontextmanager
+async def tenant_world(
+    control_plane: ControlPlane, postgres: PostgresServer, *, operator: Login, namespace: str
+) -> AsyncIterator[TenantWorld]:
+    """Build the reconcilers anew, as a process that starts; at the end remove what lies in the cluster and in Postgres.
+
+    `operator` is the login of `PostgresServer.make_operator`.
+    """
+    counted: list[tuple[str, int]] = []
+    configuration = await load_configuration(control_plane.kubeconfig)
+    async with Kube(configuration, answered=lambda method, status: counted.append((method, status))) as kube:
+        with suppress(AlreadyExists):
+            await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        world = build_world(kube, postgres, operator=operator, namespace=namespace, counted=counted)
+        try:
+            yield world
+        finally:
+            await _clean(world)
+            await world.servers.close()
+            await asyncio.sleep(0)
+
+
+def build_world(
+    kube: Kube,
+    postgres: PostgresServer,
+    *,
+    operator: Login,
+    namespace: str,
+    counted: list[tuple[str, int]],
+) -> TenantWorld:
+    """Put one process's parts together."""
+    settings = OperatorSettings(
+        namespace=namespace, registry_server=SERVER, installation_id=INSTALLATION, pod_name="operator-0"
+    )
+    cache, clock, metrics = ObjectCache(), SystemClock(), Metrics()
+    servers = Servers("tenantry:operator-0:1")
+    addresses = Addresses(kube, cache, namespace=namespace, clock=clock)
+    fence = Fence(servers, lambda: addresses.registry(SERVER, settings.registry_database))
+    parts: dict[str, Any] = {
+        "kube": kube,
+        "servers": servers,
+        "addresses": addresses,
+        "cache": cache,
+        "fence": fence,
+        "settings": settings,
+        "clock": clock,
+        "metrics": metrics,
+    }
+    return TenantWorld(
+        kube=kube,
+        servers=servers,
+        cache=cache,
+        postgres=postgres,
+        operator=operator,
+        settings=settings,
+        tenants=TenantReconciler(**parts),
+        databases=DatabaseServerReconciler(**parts),
+        counted=counted,
+    )
+
+
+async def _clean(world: TenantWorld) -> None:
+    for resource in (TENANTS, DATABASESERVERS):
+        for body in await world.kube.list(resource):
+            name = body["metadata"]["name"]
+            with suppress(ApiError):
+                await world.kube.merge_patch(resource, name, {"metadata": {"finalizers": None}})
+                await world.kube.delete(resource, name)
+    for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
+        await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
+    await world.servers.close()
+    if world.postgres._process is None:
+        world.postgres.start()
+    _clean_postgres(world.postgres, operator=world.operator)
+
+
+def _clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
+    """Drop every role, schema and database that the operator or a test made; keep the operator."""
+    with postgres.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IN ('app', 'tenantry', 'elsewhere')"
+        )
+        for database in ("app", "tenantry", "elsewhere"):
+            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        roles = [row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
+        for role in _ours(roles, operator=operator.user):
+            connection.execute(f'DROP OWNED BY "{role}" CASCADE')
+            connection.execute(f'DROP ROLE "{role}"')
+        connection.execute(f'CREATE DATABASE app OWNER "{operator.user}"')
+        connection.execute(f"ALTER ROLE \"{operator.user}\" PASSWORD '{operator.password}' LOGIN CREATEROLE CREATEDB")
+
+
+def _ours(roles: Iterable[str], *, operator: str) -> Sequence[str]:
+    return [role for role in roles if re.match(SYSTEM_ROLES, role) and role != operator]
