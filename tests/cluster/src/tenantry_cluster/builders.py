@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tenantry_cluster import packages
-from tenantry_cluster.debian import ensure_base
+from tenantry_cluster.debian import base_reference, ensure_base
 from tenantry_cluster.kind import engine_is_reachable
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import run
@@ -35,8 +35,11 @@ class Builder(Protocol):
 
     kind: str
 
-    def base(self, steps: Steps) -> str | None:
-        """Return the image to build upon, made if need be; None where the Dockerfile's own default can be pulled."""
+    def base(self) -> str | None:
+        """Return the name of the image to build upon; None where the Dockerfile's own default can be pulled."""
+
+    def make_base(self, steps: Steps) -> None:
+        """Make the image to build upon, if it is not there."""
 
     def build(self, order: Order) -> str:
         """Build and write the archive; return what the build printed. ClusterError with its last words."""
@@ -48,8 +51,11 @@ class Docker:
 
     kind = "docker"
 
-    def base(self, steps: Steps) -> str | None:  # noqa: ARG002
+    def base(self) -> str | None:
         return None
+
+    def make_base(self, steps: Steps) -> None:
+        """Do nothing: it is pulled."""
 
     def build(self, order: Order) -> str:
         words = ["build", "-f", f"{order.dockerfile}", "-t", order.reference, *_build_args(order.args)]
@@ -65,8 +71,11 @@ class Buildah:
     layout: Layout
     kind = "buildah"
 
-    def base(self, steps: Steps) -> str | None:
-        return ensure_base(steps, self.layout, self.command())
+    def base(self) -> str | None:
+        return base_reference()
+
+    def make_base(self, steps: Steps) -> None:
+        ensure_base(steps, self.layout, self.command())
 
     def build(self, order: Order) -> str:
         # Layers are kept: after a change of our own code only the last steps run again.

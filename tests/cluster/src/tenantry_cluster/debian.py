@@ -21,9 +21,15 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOOTSTRAP_SECONDS: Final = 900.0
 
 
-def ensure_base(steps: Steps, layout: Layout, buildah: Sequence[str]) -> str:
-    """Return the base image's reference; make it in buildah's store if it is not there (about half a minute)."""
-    reference = f"tenantry.local/base:{_recipe_digest()}"
+def base_reference() -> str:
+    """Return the base image's name, with a tag that says how it is made."""
+    recipe = "\0".join(_bootstrap(Path("layer.tar")))
+    return f"tenantry.local/base:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+
+
+def ensure_base(steps: Steps, layout: Layout, buildah: Sequence[str]) -> None:
+    """Make the base image in buildah's store, if it is not there (about half a minute)."""
+    reference = base_reference()
     with only_one(layout.state / "base.lock"):
         if not succeeds([*buildah, "inspect", "--type", "image", reference]):
             with (
@@ -35,7 +41,6 @@ def ensure_base(steps: Steps, layout: Layout, buildah: Sequence[str]) -> str:
                 archive = Path(folder, "image.tar")
                 write_archive(archive, root, reference=reference)
                 run([*buildah, "pull", "--quiet", f"docker-archive:{archive}"])
-    return reference
 
 
 def write_archive(archive: Path, layer: Path, *, reference: str) -> None:
@@ -63,10 +68,6 @@ def _bootstrap(target: Path) -> list[str]:
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(INCLUDE)}"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
     return [*command, '--aptopt=Acquire::Languages "none"', SUITE, f"{target}"]
-
-
-def _recipe_digest() -> str:
-    return hashlib.sha256("\0".join(_bootstrap(Path("root.tar"))).encode()).hexdigest()[:12]
 
 
 def _architecture() -> str:

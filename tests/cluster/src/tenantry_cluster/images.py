@@ -52,6 +52,14 @@ class Images:
         source = self.layout.root / "tests" / "cluster" / "stack" / "coredns"
         return self.build(source / "Dockerfile", self.layout.bin, "coredns", on_base=False)
 
+    def postgres(self) -> Image:
+        """Debian's Postgres, with the user and the paths of the public image."""
+        return self._of_stack("postgres")
+
+    def traefik(self) -> Image:
+        """Traefik's one binary, from its Python package."""
+        return self._of_stack("traefik")
+
     def build(
         self,
         dockerfile: Path,
@@ -67,12 +75,14 @@ class Images:
         the last words of the build, when it fails.
         """
         builder = self.chosen_builder()
-        base = builder.base(self.steps) if on_base else None
+        base = builder.base() if on_base else None
         all_args = {**(args or {}), **({"BASE": base} if base else {})}
         digest = content_digest(dockerfile, context, args={**all_args, "": builder.kind})
         image = Image(archive=self.layout.images / f"{name}-{digest}.tar", tag=f"{REGISTRY}/{name}:{digest}")
         with only_one(self.layout.images / f".{name}.lock"):
             if not image.archive.exists():
+                if base:
+                    builder.make_base(self.steps)
                 with self.steps.step(f"Image {name}"):
                     self._write(builder, Order(dockerfile, context, image.tag, all_args, image.archive), name)
         return image
@@ -82,6 +92,10 @@ class Images:
         if self.builder is None:
             self.builder = choose_builder(self.steps, self.layout)
         return self.builder
+
+    def _of_stack(self, name: str) -> Image:
+        folder = self.layout.root / "tests" / "cluster" / "stack" / name
+        return self.build(folder / "Dockerfile", folder, name)
 
     def _write(self, builder: Builder, order: Order, name: str) -> None:
         with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=f".{name}-") as folder:
