@@ -30,7 +30,9 @@ from tenantry_operator.handlers.feed import Feed, Watched, itself
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
+from tenantry_operator.reconcile.tenant import TenantReconciler
 from tenantry_operator.running import HealthLimits, Operator
 from tenantry_operator.settings import OperatorSettings
 
@@ -80,7 +82,11 @@ async def with_installation(settings: OperatorSettings, kube: Kube) -> OperatorS
 
 def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
     """Make the reconciler of each kind."""
-    made: tuple[Reconciler, ...] = (ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),)
+    made: tuple[Reconciler, ...] = (
+        DatabaseServerReconciler(**vars(parts)),
+        TenantReconciler(**vars(parts)),
+        ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),
+    )
     return {one.kind: one for one in made}
 
 
