@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenantry_testing.demo.facts import CHART, CRDS_CHART, GATEWAY, GATEWAY_NAMESPACE, SERVER, SYSTEM
+from tenantry_cluster.stack import Gateway
+from tenantry_testing.demo.facts import CHART, CRDS_CHART, SERVER, SYSTEM
 from tenantry_testing.demo.programs import ProgramFailed, Programs
 
 OPERATOR = "deployment/tenantry-operator"
@@ -37,13 +38,13 @@ CRDS = (
 )
 
 
-def install_tenantry(programs: Programs, root: Path, *, operator: Image, accounts: Image) -> None:
+def install_tenantry(programs: Programs, root: Path, *, operator: Image, accounts: Image, gateway: Gateway) -> None:
     """Install or upgrade, and wait until the operator runs; services become ready once there is a DatabaseServer."""
     chart = str(root / "charts" / CHART)
     values = {
         "registry.server": SERVER,
-        "gateway.name": GATEWAY,
-        "gateway.namespace": GATEWAY_NAMESPACE,
+        "gateway.name": gateway.name,
+        "gateway.namespace": gateway.namespace,
         "operator.image.repository": operator.repository,
         "operator.image.tag": operator.tag,
         "services.accounts.image.repository": accounts.repository,

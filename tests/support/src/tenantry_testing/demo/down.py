@@ -1,6 +1,6 @@
 """`make demo-down`: removes what the demo made, and nothing else."""
 
-from tenantry_cluster import ClusterError, Layout, Steps
+from tenantry_cluster import ClusterError, Layout, Steps, stack
 from tenantry_testing.demo.charts import are_crds_installed, uninstall
 from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import forget_record
@@ -25,6 +25,5 @@ def down(steps: Steps, layout: Layout) -> None:
             delete_samples(programs)
     with steps.step("Uninstall the charts"):
         uninstall(programs)
-    with steps.step("Remove gateway and Postgres"):
-        remove_surroundings(programs)
+    stack.remove(steps, layout)
     forget_record(layout)

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tenantry_cluster import Layout, Steps
+from tenantry_cluster import Layout, Steps, stack
 from tenantry_cluster.archives import Image
 from tenantry_cluster.cluster import Cluster
 from tenantry_cluster.images import Images
@@ -31,6 +31,7 @@ def build_images(steps: Steps, layout: Layout) -> DemoImages:
     images = Images(steps, layout)
     context = layout.root / "examples" / "greeting"
     greeting = images.build(context / "Dockerfile", context, "greeting")
+    stack.build_images(steps, layout)
     return DemoImages(images.operator(), images.service("accounts"), Image(greeting.archive, GREETING_TAG))
 
 

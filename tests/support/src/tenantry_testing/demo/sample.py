@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+from tenantry_cluster.stack import Postgres
 from tenantry_testing.demo.conditions import wait_ready
 from tenantry_testing.demo.facts import GREETING, SERVER, SYSTEM, TENANT
 from tenantry_testing.demo.programs import Programs
 
 
-def apply_server(programs: Programs, root: Path, *, username: str, password: str, authority: str) -> None:
+def apply_server(programs: Programs, root: Path, postgres: Postgres) -> None:
     """Give the operator a log-in and the authority of the server's certificate, name the server, and wait for it."""
-    programs.apply(_secret(f"{SERVER}-credentials", {"username": username, "password": password}))
-    programs.apply(_secret(f"{SERVER}-ca", {"ca.crt": authority}))
+    credentials = {"username": postgres.operator_user, "password": postgres.operator_password}
+    programs.apply(_secret(f"{SERVER}-credentials", credentials))
+    programs.apply(_secret(f"{SERVER}-ca", {"ca.crt": postgres.authority}))
     programs.kubectl("apply", "-f", str(root / "examples/databaseserver.yaml"))
     wait_ready(programs, f"databaseserver/{SERVER}")
 
