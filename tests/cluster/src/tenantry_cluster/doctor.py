@@ -109,5 +109,7 @@ def _up(layout: Layout) -> Finding:
         return Finding(True, "no cluster of this checkout is up")
     parts = sorted(each.part for each in daemons.processes(layout.id) if each.is_daemon)
     if known.kind is Kind.LOCAL and len(parts) < len(PARTS):
-        return Finding(False, f"the local node lacks {', '.join(PARTS - set(parts))}", cure="`make cluster` heals it")
+        return Finding(
+            False, f"the local node lacks {', '.join(sorted(PARTS - set(parts)))}", cure="`make cluster` heals it"
+        )
     return Finding(True, f"a cluster is up ({known.kind}): export KUBECONFIG={layout.kubeconfig}")

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenantry_cluster import arguments, kernel
+from tenantry_cluster import arguments, files, kernel
 from tenantry_cluster.containerd import POD_CIDR, Containerd
 from tenantry_cluster.daemons import Daemon
 from tenantry_cluster.kubeconfigs import write_kubeconfig
@@ -65,8 +65,9 @@ class LocalNode:
         for part, (user, groups) in users.items():
             self._write_kubeconfig(part, user, groups)
         self._kubelet_serving()
-        (self.layout.node / "kubelet.json").write_text(json.dumps(self._kubelet_config(), indent=1))
-        (self.layout.node / "kube-proxy.json").write_text(json.dumps(self._proxy_config(), indent=1))
+        self._link_kubelet_root()
+        files.write(self._file("kubelet.json"), json.dumps(self._kubelet_config(), indent=1))
+        files.write(self._file("kube-proxy.json"), json.dumps(self._proxy_config(), indent=1))
 
     def write_admin_kubeconfig(self) -> None:
         """Write the kubeconfig that people and tests use."""
@@ -140,7 +141,7 @@ class LocalNode:
             f"--config={config}",
             f"--hostname-override={NAME}",
             f"--node-ip={self.network.node_address}",
-            f"--root-dir={self._file('kubelet')}",
+            f"--root-dir={self.layout.runtime / 'kubelet'}",
             f"--cert-dir={self._file('pki')}",
         )
         return Daemon(kubelet.part, kubelet.command, [*kubelet.files, config])
@@ -150,6 +151,13 @@ class LocalNode:
         client = authority.issue(part, user, groups=groups)
         file = self._file(f"{part}.kubeconfig")
         write_kubeconfig(file, self.url, authority=authority.pair.certificate, client=client)
+
+    def _link_kubelet_root(self) -> None:
+        """Give kubelet a short path to its folder, as it puts sockets there, and keep pods' volumes beside the rest."""
+        root, short = self._file("kubelet"), self.layout.runtime / "kubelet"
+        root.mkdir(exist_ok=True)
+        if not short.is_symlink():
+            short.symlink_to(root)
 
     def _kubelet_serving(self) -> tuple[Path, Path]:
         hosts = [self.network.node_address, NAME]

@@ -27,7 +27,7 @@ def take_down(layout: Layout) -> None:
     network.take_down(layout.id)
     kernel.restore_settings(layout)
     for folder in (layout.node, layout.runtime):
-        _remove(folder)
+        remove(folder)
     forget_pod_networks(CNI_RESULTS, f"tenantry-{layout.id}")
 
 
@@ -63,7 +63,8 @@ def _unmount_under(folder: Path) -> None:
                 run(["umount", *lazily, point])
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
+    """Remove a folder with all in it. ClusterError when something is mounted below it."""
     # Never through a mount: what lies behind one may be somebody's data.
     left = mounts_under(folder)
     if left:
