@@ -1,0 +1,164 @@
+"""The operator's rights, as the chart grants them: all that it asks for, and nothing that it does not use.
+
+A real operator runs with the token of its service account through a Tenant's and a ServiceDeployment's life; the API
+server's audit log tells what it asked and what it was refused.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tenantry_cluster.controlplane import ControlPlane
+from tenantry_cluster.layout import Layout
+from tenantry_cluster.waiting import wait_until
+from tenantry_testing.crd_examples import example
+from tenantry_testing.helm import NAMESPACE, Helm
+from tenantry_testing.kubectl import Kubectl
+from tenantry_testing.operator_process import OperatorProcess
+from tenantry_testing.postgres import PostgresServer
+from tenantry_testing.rights import Right, StandInControllers, granted, use_token, used
+
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:tenantry-operator"
+SECONDS = 40.0
+UNSEEN = {
+    # Asked by an admission plugin of some clusters in the operator's name, never by the operator.
+    Right("tenantry.dev", "servicedeployments/finalizers", "update"),
+    # Asked for one object only when the watch has missed a change of it.
+    Right("tenantry.dev", "tenants", "get"),
+    Right("tenantry.dev", "databaseservers", "get"),
+    Right("tenantry.dev", "servicedeployments", "get"),
+}
+
+
+class World:
+    """A control plane with the charts' rights, a Postgres server, and an operator that has those rights only."""
+
+    def __init__(self, plane: ControlPlane, postgres: PostgresServer, folder: Path) -> None:
+        layout = Layout.of_checkout()
+        self.plane = plane
+        self.kubectl = Kubectl(layout.bin / "kubectl", plane.kubeconfig)
+        self.helm = Helm(layout.bin / "helm", layout.root / "charts", plane.kubeconfig, home=folder / "helm")
+        self.controllers = StandInControllers(self.kubectl, namespace="default")
+        self._postgres = postgres
+        self._folder = folder
+
+    def install(self) -> list[Right]:
+        """Install the CRDs and the rights alone; return what is granted."""
+        self.helm.install("tenantry-crds")
+        objects = self.helm.template("tenantry")
+        rights = [found for found in objects if "rbac" in found["apiVersion"] or found["kind"] == "ServiceAccount"]
+        for found in rights:
+            self.kubectl("apply", "-f", "-", stdin=found)
+        return granted(objects)
+
+    def operator(self) -> OperatorProcess:
+        token = self.kubectl("create", "token", "tenantry-operator", "-n", NAMESPACE).strip()
+        kubeconfig = use_token(self.plane.kubeconfig, token, self._folder / "operator.kubeconfig")
+        environment = {"TENANTRY_REGISTRY_SERVER": "primary", "TENANTRY_SWEEP_INTERVAL": "1"}
+        return OperatorProcess(kubeconfig, self._folder / "operator.log", env=environment)
+
+    def make_server(self) -> None:
+        login = self._postgres.make_operator("rights_operator", databases=("rights_app", "rights_registry"))
+        self._secret("primary-credentials", username=login.user, password=login.password)
+        self._secret("primary-ca", **{"ca.crt": self._postgres.ca_file.read_text()})
+        body = example(
+            "DatabaseServer",
+            "primary",
+            host=self._postgres.host,
+            port=self._postgres.port,
+            database="rights_app",
+            default=True,
+            tls={"caSecretRef": {"name": "primary-ca"}},
+            credentialsSecretRef={"name": "primary-credentials"},
+        )
+        self.kubectl("apply", "-f", "-", stdin=body)
+
+    def wait_ready(self, name: str) -> None:
+        def is_ready() -> bool:
+            self.controllers.settle()
+            body = json.loads(self.kubectl("get", name, "-o", "json"))
+            ready = [found["status"] for found in body["status"].get("conditions", []) if found["type"] == "Ready"]
+            return ready == ["True"] and body["status"]["observedGeneration"] == body["metadata"]["generation"]
+
+        wait_until(is_ready, seconds=SECONDS, what=f"{name} did not become Ready")
+
+    def wait_used(self, group: str, resource: str, verb: str) -> None:
+        right = Right(group, resource, verb)
+
+        def is_used() -> bool:
+            self.controllers.settle()
+            return right in used(self.plane, ACCOUNT)
+
+        wait_until(is_used, seconds=SECONDS, what=f"the operator did not {verb} {resource}")
+
+    def _secret(self, name: str, **values: str) -> None:
+        metadata = {"name": name, "namespace": NAMESPACE}
+        self.kubectl(
+            "apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
+        )
+
+
+def live_as_a_tenant(world: World) -> None:
+    world.make_server()
+    world.wait_ready("databaseserver/primary")
+    body = example("Tenant", "acme", deletionProtection="Disabled", deletionPolicy="Delete")
+    world.kubectl("apply", "-f", "-", stdin=body)
+    world.wait_ready("tenant/acme")
+    world.kubectl("-n", NAMESPACE, "delete", "secret", "acme-database")
+    wait_until(
+        lambda: world.kubectl.run("-n", NAMESPACE, "get", "secret", "acme-database").returncode == 0,
+        seconds=SECONDS,
+        what="the Secret did not come back",
+    )
+    change = '{"stringData": {"username": "somebody"}}'
+    world.kubectl("-n", NAMESPACE, "patch", "secret", "acme-database", "--type=merge", "-p", change)
+    world.wait_used("", "secrets", "update")
+    world.kubectl("delete", "tenant", "acme", f"--timeout={SECONDS:.0f}s")
+
+
+def live_as_a_service(world: World) -> None:
+    traffic = {"gateway": {"name": "public"}, "drainSeconds": 0}
+
+    def apply(image: str, **changes: object) -> None:
+        template = {"spec": {"containers": [{"name": "app", "image": image}]}}
+        body = example("ServiceDeployment", "web", template=template, revisionHistoryLimit=0, **changes)  # type: ignore[arg-type]
+        world.kubectl("apply", "-f", "-", stdin=body)
+
+    apply("example.com/app:1", traffic=traffic)
+    world.wait_ready("servicedeployment/web")
+    world.kubectl("label", "deployment", "--all", "tenantry.dev/service-deployment=other", "--overwrite")
+    world.wait_used("apps", "deployments", "update")
+    world.kubectl("patch", "service", "web", "--type=merge", "-p", '{"spec": {"selector": {"a": "b"}}}')
+    world.wait_used("", "services", "update")
+    apply("example.com/app:2", traffic=traffic)
+    world.wait_used("apps", "deployments", "delete")
+    world.wait_ready("servicedeployment/web")
+    apply("example.com/app:2")
+    world.wait_used("gateway.networking.k8s.io", "httproutes", "delete")
+    world.kubectl("delete", "servicedeployment", "web")
+
+
+@pytest.fixture(scope="module")
+def lived(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, set[Right]]]:
+    """The world in which an operator has lived, and the rights that it had."""
+    folder = tmp_path_factory.mktemp("rights")
+    with ControlPlane.start(Layout.of_checkout().bin, audit=True) as plane:
+        world = World(plane, postgres, folder)
+        rights = world.install()
+        world.controllers.install_gateway_api()
+        with world.operator():
+            live_as_a_tenant(world)
+            live_as_a_service(world)
+        yield world, set(rights)
+
+
+def test_the_operator_is_refused_nothing(lived: tuple[World, set[Right]]) -> None:
+    world, _ = lived
+    assert used(world.plane, ACCOUNT, refused=True) == set()
+
+
+def test_the_operator_uses_every_right_that_it_has(lived: tuple[World, set[Right]]) -> None:
+    world, rights = lived
+    assert sorted(rights - used(world.plane, ACCOUNT) - UNSEEN) == []
