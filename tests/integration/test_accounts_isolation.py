@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 from tenantry_accounts.models import User
 from tenantry_kit import tenancy
 from tenantry_kit.scope import TenantScope
+from tenantry_operator.model.tenant import MarkerState
 from tenantry_testing.accounts_world import SERVICE
 
 
@@ -167,15 +168,26 @@ async def test_without_the_marker_check_a_remembered_key_writes_to_the_new_tenan
     assert "old@example.com" in [row["email"] for row in accounts_world.users_of(new)]
 
 
-@pytest.mark.parametrize("marker", [None, "text", {}, {"id": 7}, {"id": "no uuid"}, []])
-async def test_a_marker_that_says_nothing_closes_the_tenant(accounts_world, marker):
+@pytest.mark.parametrize(
+    "marker", [None, "text", "{}", "[]", '{"tenant": 7}', '{"tenant": "no uuid", "state": "live"}']
+)
+async def test_a_marker_that_says_nothing_closes_the_tenant_until_it_is_repaired(accounts_world, marker):
     tenant = accounts_world.add_tenant()
-    accounts_world.mark(tenant.owner, marker)
+    accounts_world.write_marker(tenant, marker)
     async with accounts_world.service() as service:
         answer = await service.client.get("/v1/users", headers=tenant.headers)
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/tenant-unavailable")
-        accounts_world.mark(tenant.owner, {"id": str(tenant.id)})
+        accounts_world.mark(tenant)
         assert (await service.client.get("/v1/users", headers=tenant.headers)).status_code == 200
+
+
+async def test_a_tenant_is_closed_from_the_moment_it_is_released(accounts_world):
+    """Before any replica has forgotten the key."""
+    tenant = accounts_world.add_tenant()
+    async with accounts_world.service() as service:
+        assert (await service.client.get("/v1/users", headers=tenant.headers)).status_code == 200
+        accounts_world.mark(tenant, MarkerState.RELEASED)
+        assert (await service.client.get("/v1/users", headers=tenant.headers)).status_code == 401
 
 
 async def test_a_tenant_without_a_schema_is_unavailable_not_empty(accounts_world):

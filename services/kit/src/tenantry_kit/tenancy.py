@@ -62,7 +62,7 @@ class ScopeViolation(Exception):
 
 
 class TenantReplaced(Exception):
-    """The tenant of this id is gone; its name belongs to another one now."""
+    """The tenant of this id is gone: it was released, or its name belongs to another one now."""
 
 
 class NotCommitted(Exception):
@@ -221,13 +221,16 @@ async def _send_begin(
 
 
 def check_marker(marker: str | None, scope: TenantScope) -> None:
-    """Raise TenantReplaced for the marker of another tenant, Problem(TENANT_UNAVAILABLE) when it says nothing."""
+    """Raise TenantReplaced unless the marker is this tenant's and live, Problem(TENANT_UNAVAILABLE) if it says nothing.
+
+    The operator writes it as JSON: the tenant's id in `tenant`, and `state`, which is `live` or `released`.
+    """
     try:
         found = json.loads(marker or "")
-        tenant_id = UUID(found["id"])
+        tenant_id, state = UUID(found["tenant"]), found["state"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Problem(TENANT_UNAVAILABLE) from error
-    if tenant_id != scope.tenant_id:
+    if tenant_id != scope.tenant_id or state != "live":
         raise TenantReplaced(scope.name)
 
 

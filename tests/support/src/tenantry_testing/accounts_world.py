@@ -27,6 +27,7 @@ from tenantry_kit.keys import EVERY_SCOPE, ApiKey, create_key
 from tenantry_kit.scope import TenantScope
 from tenantry_kit.settings import ServiceSettings
 from tenantry_migrations import REGISTRY, TENANT, render, upgrade_registry
+from tenantry_operator.model.tenant import Marker, MarkerState
 from tenantry_testing.postgres import Login, PostgresServer
 
 ENVIRONMENT = "test"
@@ -131,7 +132,7 @@ class AccountsWorld:
         roles = {service: f"{tenant.schema}_{service}" for service in (SERVICE, "auth", "relay")}
         for made in (tenant.owner, *roles.values()):
             _run(database, "CREATE ROLE {} NOLOGIN", made)
-        self.mark(tenant.owner, {"id": str(tenant.id)})
+        self.mark(tenant)
         _run(database, "CREATE SCHEMA {}", tenant.schema)
         _run(database, "GRANT USAGE ON SCHEMA {} TO {}", tenant.schema, role)
         _run(database, "GRANT {} TO {}", role, self.login.user)
@@ -140,11 +141,15 @@ class AccountsWorld:
             for step in TENANT.steps(None, TENANT.head):
                 database.execute(render(step, roles=roles, schema=tenant.schema))
 
-    def mark(self, owner: str, marker: object) -> None:
-        """Write a marker; None removes it."""
-        text = sql.SQL("NULL") if marker is None else sql.Literal(json.dumps(marker))
+    def mark(self, tenant: WorldTenant, state: MarkerState = MarkerState.LIVE) -> None:
+        """Write the tenant's marker as the operator does."""
+        self.write_marker(tenant, Marker(str(tenant.id), str(uuid4()), "world", state).text())
+
+    def write_marker(self, tenant: WorldTenant, text: str | None) -> None:
+        """Write any text in the marker's place; None removes it."""
         with self.app() as database:
-            _run(database, "COMMENT ON ROLE {} IS {}", owner, text)
+            comment = sql.SQL("NULL") if text is None else sql.Literal(text)
+            _run(database, "COMMENT ON ROLE {} IS {}", tenant.owner, comment)
 
     def register(self, tenant: WorldTenant, *, state: str = "active") -> None:
         """Write the tenant's row in the registry."""
@@ -248,5 +253,5 @@ async def _upgrade(url: str) -> None:
 
 def _run(connection: psycopg.Connection[Any], statement: str, *parts: str | sql.Composable) -> None:
     """Run a statement of ours; each `{}` is a part: text is an identifier."""
-    template = sql.SQL(statement)  # type: ignore[arg-type]
+    template = sql.SQL(statement)
     connection.execute(template.format(*(sql.Identifier(part) if isinstance(part, str) else part for part in parts)))
