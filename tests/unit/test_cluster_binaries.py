@@ -1,10 +1,11 @@
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tenantry_cluster import ClusterError, Layout, binaries
+from tenantry_cluster import ClusterError, Layout, Steps, binaries, steps
 
 
 @pytest.fixture
@@ -98,3 +99,57 @@ class TestLink:
     def test_an_ordinary_user_gets_none(self, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         assert not binaries.link_kubectl(layout.bin / "kubectl", tmp_path / "link")
+
+
+GO = """\
+#!/bin/sh
+case "$1" in
+  list) echo "go: downloading k8s.io/api v0.36.3" >&2; echo k8s.io/api; echo k8s.io/kubernetes ;;
+  build)
+    shift; while [ "$1" != -o ]; do shift; done
+    echo k8s.io/api >&2; echo k8s.io/kubernetes >&2
+    [ -e "$(dirname "$0")/broken" ] && { echo "main.go:1: syntax error" >&2; exit 1; }
+    echo new > "$2/helm" ;;
+esac
+"""
+
+
+class TestBuild:
+    """The build itself, by a stand-in for go: the real one takes minutes."""
+
+    @pytest.fixture(autouse=True)
+    def go(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        go = tmp_path / "go" / "go"
+        go.parent.mkdir()
+        go.write_text(GO)
+        go.chmod(0o755)
+        monkeypatch.setattr(binaries, "find_go", lambda: str(go))
+        return go
+
+    def test_a_program_is_built_once(self, layout: Layout) -> None:
+        out = io.StringIO()
+        binaries.ensure_binaries(Steps(out), layout, programs=["helm"])
+        binaries.ensure_binaries(Steps(out), layout, programs=["helm"])
+        assert (layout.bin / "helm").read_text() == "new\n"
+        assert out.getvalue().count("Compile helm") == 1
+
+    def test_its_progress_is_counted_in_packages(self, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(steps, "SECONDS_BETWEEN_LINES", 0)
+        out = io.StringIO()
+        binaries.ensure_binaries(Steps(out), layout, programs=["helm"])
+        assert "  ...  Compile helm: 2 of at most 2 packages\n" in out.getvalue()
+
+    def test_a_failure_ends_in_the_compilers_words_and_keeps_the_old_program(self, layout: Layout, go: Path) -> None:
+        built(layout, "helm")
+        (layout.binaries_module / "go.mod").write_text("module y\n")
+        go.with_name("broken").write_text("")
+        with pytest.raises(ClusterError, match=r"main\.go:1: syntax error"):
+            binaries.ensure_binaries(Steps(io.StringIO()), layout, programs=["helm"])
+        assert (layout.bin / "helm").read_text() == ""
+        assert binaries.outdated(layout, ["helm"]) == ["helm"]
+
+    def test_what_a_killed_build_left_is_removed(self, layout: Layout) -> None:
+        left = layout.state / "build-abc"
+        left.mkdir()
+        binaries.ensure_binaries(Steps(io.StringIO()), layout, programs=["helm"])
+        assert not left.exists()
