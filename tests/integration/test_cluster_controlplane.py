@@ -1,5 +1,6 @@
 """The bare control plane: it serves, it counts, it forgets nothing on a crash and leaves nothing behind."""
 
+import io
 import json
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tenantry_cluster import ClusterError, ControlPlane, Layout
+from tenantry_cluster import ClusterError, ControlPlane, Kind, Layout, Steps, ensure_cluster, take_down
 from tenantry_cluster.waiting import wait_until
 
 BIN = Layout.of_checkout().bin
@@ -37,11 +38,10 @@ def test_the_kubeconfig_is_an_administrators(plane: ControlPlane) -> None:
 
 
 def test_the_audit_log_names_who_did_what(plane: ControlPlane) -> None:
-    kubectl(plane, "create", "configmap", "counted")
-    ours = "/api/v1/namespaces/default/configmaps?"
-    assert [event["verb"] for event in plane.audited() if str(event["requestURI"]).startswith(ours)].count(
-        "create"
-    ) == 1
+    kubectl(plane, "create", "secret", "generic", "counted")
+    ours = "/api/v1/namespaces/default/secrets?"
+    verbs = [event["verb"] for event in plane.audited() if str(event["requestURI"]).startswith(ours)]
+    assert verbs == ["create"]
 
 
 def test_a_pod_needs_no_service_account(plane: ControlPlane) -> None:
@@ -89,7 +89,7 @@ def test_the_processes_end_when_their_starter_is_killed(tmp_path: Path) -> None:
     def gone() -> bool:
         return processes_in(tmp_path) == []
 
-    wait_until(gone, seconds=10, what="the processes did not end", check=lambda: None)
+    wait_until(gone, seconds=10, what="the processes did not end")
 
 
 def test_a_program_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
@@ -108,3 +108,33 @@ def test_missing_programs_come_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="controlplane is missing") as caught:
         ControlPlane.start(tmp_path)
     assert "binaries" in caught.value.cure
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Layout:
+    """Another checkout, with the programs of this one."""
+    layout = Layout(tmp_path)
+    layout.state.mkdir()
+    layout.bin.symlink_to(BIN)
+    return layout
+
+
+def test_a_named_cluster_is_adopted_and_left_as_it_is(plane: ControlPlane, checkout: Layout) -> None:
+    steps = Steps(io.StringIO())
+    cluster = ensure_cluster(steps, checkout, environment={"TENANTRY_KUBECONFIG": str(plane.kubeconfig)})
+    assert (cluster.kind, cluster.node_address) == (Kind.GIVEN, None)
+    assert plane.url in cluster.kubeconfig.read_text()
+    assert cluster.kubeconfig.stat().st_mode & 0o777 == 0o600
+    take_down(steps, checkout)
+    assert not cluster.kubeconfig.exists()
+    assert kubectl(plane, "get", "--raw=/readyz") == "ok"
+
+
+def test_a_named_cluster_that_does_not_answer_is_an_error(
+    plane: ControlPlane, checkout: Layout, tmp_path: Path
+) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text(plane.kubeconfig.read_text().replace(plane.url, "https://127.0.0.1:1"))
+    with pytest.raises(ClusterError, match="refused"):
+        ensure_cluster(Steps(io.StringIO()), checkout, environment={"TENANTRY_KUBECONFIG": str(silent)})
+    assert not checkout.record.exists()

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tenantry_cluster import files
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.steps import Steps
@@ -161,6 +162,4 @@ def _stamps(folder: Path) -> dict[str, str]:
 
 def _stamp(folder: Path, programs: Sequence[str], stamp: str) -> None:
     stamps = _stamps(folder) | dict.fromkeys(programs, stamp)
-    young = folder / "stamps.json.new"
-    young.write_text(json.dumps(stamps, indent=1))
-    young.replace(folder / "stamps.json")
+    files.write(folder / "stamps.json", json.dumps(stamps, indent=1))

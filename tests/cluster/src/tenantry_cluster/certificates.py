@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tenantry_cluster import files
+
 LIFETIME = dt.timedelta(days=365)
 
 
@@ -42,9 +44,11 @@ class Authority:
         """A pair for client `user` in `groups`, which may serve at `hosts` (names or addresses); kept while valid."""
         pair = Pair(self.folder / f"{file}.crt", self.folder / f"{file}.key")
         if not _serves(pair, hosts):
+            # A run that is killed here leaves no certificate beside a key that is not its own.
+            pair.certificate.unlink(missing_ok=True)
             key = ec.generate_private_key(ec.SECP256R1())
             _write_key(pair.key, key)
-            _write(pair.certificate, self._sign(key.public_key(), _subject(user, groups), hosts))
+            files.write(pair.certificate, self._sign(key.public_key(), _subject(user, groups), hosts))
         return pair
 
     def _sign(self, public_key: ec.EllipticCurvePublicKey, subject: x509.Name, hosts: Sequence[str]) -> bytes:
@@ -76,7 +80,7 @@ def signing_pair(folder: Path, name: str) -> Pair:
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        _write(pair.certificate, public)
+        files.write(pair.certificate, public)
     return pair
 
 
@@ -98,7 +102,7 @@ def _make_authority(pair: Pair, name: str) -> None:
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     _write_key(pair.key, key)
-    _write(pair.certificate, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    files.write(pair.certificate, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
 def _builder(subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
@@ -136,13 +140,5 @@ def _serves(pair: Pair, hosts: Sequence[str]) -> bool:
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
     plain = serialization.NoEncryption()
-    _write(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write at once, so that a crash leaves no half file, and for the owner alone."""
-    young = path.with_name(f".{path.name}.new")
-    young.unlink(missing_ok=True)
-    young.touch(mode=0o600)
-    young.write_bytes(content)
-    young.replace(path)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    files.write(path, pem, files.PRIVATE)

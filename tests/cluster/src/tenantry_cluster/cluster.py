@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenantry_cluster import local, packages, record, teardown
+from tenantry_cluster import files, local, packages, record, teardown
 from tenantry_cluster.binaries import find_kubectl
 from tenantry_cluster.containerd import Containerd
 from tenantry_cluster.errors import ClusterError
@@ -103,10 +103,9 @@ def _adopt(steps: Steps, layout: Layout, named: Path) -> str | None:
             raise ClusterError(f"{VARIABLE} names {named}, which does not exist", cure=f"correct or unset {VARIABLE}")
         kubectl = find_kubectl(layout)
         flat = run([kubectl, f"--kubeconfig={named}", "config", "view", "--raw", "--minify", "--flatten"])
-        layout.kubeconfig.touch(mode=0o600)
-        layout.kubeconfig.write_text(flat)
+        files.write(layout.kubeconfig, flat, files.PRIVATE)
         run([kubectl, f"--kubeconfig={layout.kubeconfig}", "get", "--raw=/readyz", "--request-timeout=10s"])
-        template = 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}'
+        template = 'jsonpath={.items[*].status.addresses[?(@.type=="InternalIP")].address}'
         address = run([kubectl, f"--kubeconfig={layout.kubeconfig}", "get", "nodes", "-o", template]).split()
         step.result(f"node at {address[0]}" if address else "no node address")
     return address[0] if address else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenantry_cluster import files
 from tenantry_cluster.archives import archived, full_name
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
@@ -74,8 +75,8 @@ class Containerd:
             "cni_bin": _cni_bin(),
             "cni_conf": self.cni,
         }
-        self.config.write_text(CONFIG.format(**settings))
-        (self.cni / "10-bridge.conflist").write_text(json.dumps(self._pod_network(), indent=1))
+        files.write(self.config, CONFIG.format(**settings))
+        files.write(self.cni / "10-bridge.conflist", json.dumps(self._pod_network(), indent=1))
 
     def answers(self) -> bool:
         return self.socket.exists() and succeeds(["ctr", "--address", str(self.socket), "version"])

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tenantry_cluster import files
 from tenantry_cluster.daemons import end
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.running import succeeds
@@ -35,7 +36,7 @@ def remember_settings(layout: Layout) -> None:
     file = layout.node / "kernel.json"
     if not file.exists():
         values = {name: (SETTINGS / name).read_text() for name in OVERWRITTEN if (SETTINGS / name).exists()}
-        file.write_text(json.dumps(values))
+        files.write(file, json.dumps(values))
 
 
 def restore_settings(layout: Layout) -> None:

@@ -1,11 +1,11 @@
 """Kubeconfig files that carry their certificates, so that they can be copied anywhere."""
 
 import base64
-import os
 from pathlib import Path
 
 import yaml
 
+from tenantry_cluster import files
 from tenantry_cluster.certificates import Pair
 
 
@@ -27,13 +27,7 @@ def write_kubeconfig(path: Path, url: str, *, authority: Path, client: Pair, nam
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-    text = yaml.safe_dump(content, sort_keys=False)
-    if path.exists() and path.read_text() == text:
-        return
-    young = path.with_name(f".{path.name}.{os.getpid()}")
-    young.touch(mode=0o600)
-    young.write_text(text)
-    young.replace(path)
+    files.write(path, yaml.safe_dump(content, sort_keys=False), files.PRIVATE)
 
 
 def _embedded(file: Path) -> str:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tenantry_cluster import files
 from tenantry_cluster.layout import Layout
 
 
@@ -25,9 +26,7 @@ class Record:
     def write(self, layout: Layout) -> None:
         """Note this cluster as the one that is up."""
         content = {"kind": self.kind, "kubeconfig": str(layout.kubeconfig), "node_address": self.node_address}
-        young = layout.record.with_suffix(".new")
-        young.write_text(json.dumps(content, indent=1) + "\n")
-        young.replace(layout.record)
+        files.write(layout.record, json.dumps(content, indent=1) + "\n")
 
 
 def read(layout: Layout) -> Record | None:
