@@ -100,7 +100,7 @@ def _deployment(situation: Situation) -> Iterator[Action]:
     rendered = manifests.deployment(desired, stored=stored)
     if seen is None:
         yield CreateChild(rendered, f"revision {desired.revision} is wanted", _repair(situation))
-    elif manifests.differs(seen.body, rendered):
+    elif needs_trial(desired, observed) or manifests.differs(seen.body, rendered):
         yield ReplaceChild(manifests.merged(seen.body, rendered), _why_replaced(desired, seen), _repair(situation))
 
 
