@@ -1,4 +1,4 @@
-"""The queue, whatever the order of events: nothing is lost, nothing runs twice at once, no failing key is in the way."""
+"""The queue, whatever the order of events: nothing is lost, nothing runs twice at once, failing keys delay nobody."""
 
 import heapq
 import random

@@ -80,6 +80,10 @@ def _clean(value: Any) -> Any:
     return value
 
 
+# kopf runs in a thread: it cannot have signals, is cut short at the end, and tries again by itself what failed.
+_NOISE = ("OS signals are ignored", "Cleanup activity is", "Startup activity is", "Request attempt #")
+
+
 def _not_noise(record: logging.LogRecord) -> bool:
-    """Drop what kopf says about signals: it runs in a thread, and the process handles them itself."""
-    return not record.getMessage().startswith("OS signals are ignored")
+    """Drop what kopf says about matters that are not its own here."""
+    return not (record.name.startswith("kopf") and record.getMessage().startswith(_NOISE))

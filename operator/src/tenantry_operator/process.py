@@ -108,7 +108,8 @@ class OperatorProcess:
     @asynccontextmanager
     async def _kube_for_lease(self) -> AsyncIterator[Kube]:
         # A connection of its own, so that no busy or hanging request delays a renewal.
-        timeout = self._settings.lease_renew_deadline / 2
+        # Three attempts fit into the deadline.
+        timeout = self._settings.lease_renew_deadline / 3
         async with Kube(self._configuration, instance=self._settings.pod_name, timeout=timeout) as kube:
             yield kube
 

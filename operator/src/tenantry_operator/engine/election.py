@@ -31,7 +31,8 @@ class Election:
 
     Each start of leading counts ``transitions`` up by one, also when a restarted process finds its own name in the
     Lease: sessions of the process before must be told from those of this one. Another's Lease is taken when it did
-    not change for ``lease_duration`` on our own clock; its times are not believed.
+    not change for ``lease_duration`` on our own clock; its times are not believed. Requests of ``kube`` must time out
+    well before ``renew_deadline``.
     """
 
     def __init__(
@@ -122,12 +123,10 @@ class Election:
         assert self._lease is not None  # noqa: S101  acquire came first
         started = self._clock.monotonic()
         try:
-            # A renewal that hangs must not outlive the deadline.
-            async with asyncio.timeout(self._times.renew_deadline / 2):
-                self._lease = await self._kube.replace(LEASES, self._body(self._lease, holder=self._identity))
+            self._lease = await self._kube.replace(LEASES, self._body(self._lease, holder=self._identity))
         except Conflict:
             await self._look_again()
-        except (ApiError, TimeoutError) as error:
+        except ApiError as error:
             logger.warning("the Lease was not renewed", extra={"error": str(error)})
         else:
             self._renewed = started

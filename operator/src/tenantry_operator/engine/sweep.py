@@ -4,7 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from tenantry_operator.clients.kube import ApiError
+from tenantry_operator.clients.sqlstate import DatabaseError
 from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.election import NotLeading
 from tenantry_operator.engine.queue import Key, Lane
 from tenantry_operator.engine.reconciler import Reconciler
 from tenantry_operator.metrics import Metrics
@@ -55,6 +58,9 @@ class Sweep:
         except TimeoutError:
             found, outcome = 0, "timed-out"
             logger.warning("sweep took too long", extra={"kind": self.kind, "limit": self._timeout})
+        except (ApiError, DatabaseError, NotLeading) as error:
+            found, outcome = 0, "failed"
+            logger.warning("sweep failed", extra={"kind": self.kind, "error": str(error)})
         except Exception:
             found, outcome = 0, "failed"
             logger.exception("sweep failed", extra={"kind": self.kind})

@@ -5,8 +5,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tenantry_operator.clients.kube import ApiError
+from tenantry_operator.clients.sqlstate import DatabaseError
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.election import NotLeading
+from tenantry_operator.engine.fence import FenceError
 from tenantry_operator.engine.queue import Key, KeyedQueue, Lane, Result
 from tenantry_operator.engine.reconciler import Reconciler
 from tenantry_operator.metrics import Metrics
@@ -143,6 +146,9 @@ class Workers:
             return Result(failed=True), "timed-out"
         except NotLeading:
             return Result(failed=True), "not-leading"
+        except (ApiError, DatabaseError, FenceError) as error:
+            logger.warning("pass failed", extra={"object": str(key), "error": str(error)})
+            return Result(failed=True, requeue_after=getattr(error, "retry_after", None)), "failed"
         except Exception:
             logger.exception("pass failed unexpectedly", extra={"object": str(key)})
             return Result(failed=True), "error"

@@ -4,8 +4,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import kopf
 
 from tenantry_operator.clients.kube import Configuration, RawObject, watch_session
@@ -15,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[str, str | None, RawObject], None]
 RESTART_DELAY = 1.0
+STOP_GRACE = 1.0
+"""Seconds that kopf gets to end by itself; without an API server it would take longer."""
 STOP_LIMIT = 5.0
 
 
@@ -51,6 +55,8 @@ class WatchThread:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._main: asyncio.Task[object] | None = None
+        self._sessions: list[aiohttp.ClientSession] = []
         self._stopping = threading.Event()
         self._running = threading.Event()
 
@@ -67,15 +73,25 @@ class WatchThread:
     async def stop(self) -> None:
         """End the watch; wait at most a few seconds for it, for it holds nothing."""
         self._stopping.set()
-        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._stop.set)
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, STOP_LIMIT)
+        if self._thread is None:
+            return
+        self._tell(self._stop.set if self._stop else None)
+        await asyncio.to_thread(self._thread.join, STOP_GRACE)
+        self._tell(self._main.cancel if self._main else None)
+        await asyncio.to_thread(self._thread.join, STOP_LIMIT)
+
+    def _tell(self, what: Callable[[], object] | None) -> None:
+        """Call something in the thread's loop, unless that has ended."""
+        if what is not None and self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(what)
 
     def _run(self, home: asyncio.AbstractEventLoop) -> None:
         while not self._stopping.is_set():
             try:
                 asyncio.run(self._operate(home))
+            except asyncio.CancelledError:
+                logger.debug("the watch was cut short")
             except Exception:
                 logger.exception("the watch ended unexpectedly")
             finally:
@@ -84,7 +100,7 @@ class WatchThread:
                 home.call_soon_threadsafe(self._restarted)
 
     async def _operate(self, home: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._stop, self._main = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
         if self._stopping.is_set():
             return
         ready = asyncio.Event()
@@ -103,6 +119,9 @@ class WatchThread:
             )
         finally:
             waiting.cancel()
+            for session in self._sessions:
+                await session.close()
+            self._sessions.clear()
 
     async def _note_ready(self, ready: asyncio.Event) -> None:
         await ready.wait()
@@ -146,6 +165,7 @@ class WatchThread:
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         plurals = {one.resource.plural for one in self._watched if one.metadata_only}
         session = watch_session(self._configuration, metadata_only=plurals)
+        self._sessions.append(session)
         return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)
 
 
