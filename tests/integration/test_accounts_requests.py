@@ -1,5 +1,7 @@
 """Requests that are refused: credentials, bodies, fields. Each answer is a problem, and nothing is stored."""
 
+import json
+import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,6 +41,9 @@ BAD_BODIES = {
     "long name": '{"email": "a@example.com", "display_name": "' + "x" * 254 + '"}',
     "unknown field": '{"email": "a@example.com", "role": "admin"}',
     "tenant_id from outside": '{"email": "a@example.com", "tenant_id": "0190f1f0-0000-7000-8000-000000000000"}',
+    "name of a field that is no text": '{"email": "a@example.com", "\\ud800": 1}',
+    "many unknown fields": '{"email": "a@example.com"' + "".join(f', "f{n}": 1' for n in range(3_000)) + "}",
+    "long name of a field": '{"email": "a@example.com", "' + "f" * 60_000 + '": 1}',
     "list for an object": "[]",
     "text for an object": '"a@example.com"',
     "number for an object": "7",
@@ -54,6 +59,7 @@ async def test_a_body_that_does_not_fit_is_refused_and_nothing_is_stored(account
         answer = await service.client.post("/v1/users", content=body, headers=headers)
         _assert_problem(answer, 422, "invalid-request")
         assert answer.json()["errors"]
+        assert len(answer.content) < 8_000, "a refusal does not echo"
         good = await service.client.post("/v1/users", json=GOOD, headers=tenant.headers)
         refused = await service.client.patch(good.headers["location"], content=body or "[]", headers=headers)
         if body not in {"{}"}:
@@ -249,3 +255,45 @@ async def test_a_problem_explains_itself_at_its_type(accounts_world):
         assert page.status_code == 200
         assert "create-key" in page.text
         _assert_problem(await service.client.get("/problems/nonsense"), 404, "not-found")
+
+
+def _anything(source):
+    """Make a value that callers should not send, or a good one now and then."""
+    texts = [
+        "ada@example.com",
+        "",
+        "\x00",
+        "\ud800",
+        "\u202e",
+        "x" * 300,
+        "'; DROP TABLE users; --",
+        "%s",
+        "{0}",
+        "null",
+    ]
+    makers = [
+        lambda: source.choice(texts),
+        lambda: source.choice([0, -1, 2**63, 2**1000, 1.5, float("nan"), float("inf")]),
+        lambda: source.choice([None, True, False]),
+        lambda: [_anything(source) for _ in range(source.randrange(3))],
+        lambda: {source.choice(["email", "status", *texts]): _anything(source) for _ in range(source.randrange(3))},
+    ]
+    return source.choice(makers)()
+
+
+async def test_whatever_is_sent_no_answer_is_a_failure_of_the_service(accounts_world):
+    tenant, random = accounts_world.add_tenant(), random.Random(random.getrandbits(32))  # noqa: S311
+    fields = ["email", "display_name", "status", "tenant_id", "id", "version", "\x00"]
+    async with accounts_world.service() as service:
+        made = await service.client.post("/v1/users", json=GOOD, headers=tenant.headers)
+        for _ in range(300):
+            body = {source.choice(fields): _anything(source) for _ in range(source.randrange(4))}
+            content = json.dumps(source.choice([body, _anything(source)]))
+            method, path = source.choice([("POST", "/v1/users"), ("PATCH", made.headers["location"])])
+            answer = await service.client.request(
+                method, path, content=content, headers=tenant.headers | {"Content-Type": "application/json"}
+            )
+            assert answer.status_code < 500, f"{method} {content!r}: {answer.text}"
+            if not answer.is_success:
+                assert answer.headers["content-type"] == MEDIA_TYPE
+    assert all(row["tenant_id"] == tenant.id for row in accounts_world.users_of(tenant))

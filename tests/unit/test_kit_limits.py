@@ -5,7 +5,7 @@ import time
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tenantry_kit.bodies import depth_exceeds
+from tenantry_kit.bodies import BodyLimits, depth_exceeds
 from tenantry_kit.databases import LoginMissing, read_login
 from tenantry_kit.mounted import MountedDirectory, MountedText, fingerprint, read_directory
 from tenantry_kit.settings import ServiceSettings
@@ -29,6 +29,24 @@ GOOD = {"host": "db", "port": "5432\n", "username": "svc", "password": " p ", "d
 )
 def test_depth_counts_brackets_outside_of_texts(body, too_deep):
     assert depth_exceeds(body, 3) is too_deep
+
+
+async def test_a_body_whose_sender_went_away_is_not_acted_on():
+    messages = iter([{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}])
+    called = []
+
+    async def app(*_):
+        called.append("app")
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        called.append(message)
+
+    scope = {"type": "http", "headers": []}
+    await BodyLimits(app, max_bytes=100, max_depth=3)(scope, receive, send)
+    assert called == []
 
 
 @pytest.mark.parametrize("text", [b'"' + b'\\"' * 32_000, b"\\" * 65_000, b'"\\' * 32_000, b'"' * 65_000])

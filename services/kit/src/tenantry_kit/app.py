@@ -33,6 +33,10 @@ from tenantry_kit.problems import (
     problem_response,
 )
 
+MAX_ERRORS = 20
+MAX_ERROR_TEXT = 200
+"""A refused request is not answered with more than it sent."""
+
 
 class FieldError(BaseModel):
     """One place of a request that does not fit the schema."""
@@ -171,8 +175,16 @@ def _validation_problem(request: Request, error: RequestValidationError) -> Prob
         request
     ):
         return Problem(UNSUPPORTED_MEDIA_TYPE)
-    errors = [{"location": ".".join(str(part) for part in item["loc"]), "detail": item["msg"]} for item in found]
+    errors = [
+        {"location": _shown(".".join(str(part) for part in item["loc"])), "detail": _shown(item["msg"])}
+        for item in found[:MAX_ERRORS]
+    ]
     return Problem(INVALID_REQUEST, extra={"errors": errors})
+
+
+def _shown(text: str) -> str:
+    """Return a text that may hold a field's name as the caller sent it: bounded, and fit for UTF-8."""
+    return text[:MAX_ERROR_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def _sends_json(request: Request) -> bool:

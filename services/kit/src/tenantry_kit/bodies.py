@@ -28,14 +28,18 @@ class BodyLimits:
         except Problem as problem:
             await problem_response(problem, scope.get("state", {}).get("request_id"))(scope, receive, send)
             return
-        await self.app(scope, _Replay(body, receive), send)
+        if body is not None:
+            await self.app(scope, _Replay(body, receive), send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the whole body, or None when the caller went away before its end."""
         if self._declared(scope) > self.max_bytes:
             raise self._too_large()
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
             body += message.get("body", b"")
             if len(body) > self.max_bytes:
                 raise self._too_large()

@@ -6,6 +6,8 @@ from debug on, SIGUSR2 goes back to the configured level.
 
 import logging
 import signal
+from io import TextIOWrapper
+from typing import TextIO
 
 import uvicorn
 from fastapi import FastAPI
@@ -36,6 +38,13 @@ def serve(app: FastAPI, components: Components) -> int:
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     server.run()
     return 0 if server.started else 1
+
+
+def line_output(stream: TextIO) -> TextIO:
+    """Return the stream, so that every text can be written to it whatever the locale says."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return stream
 
 
 def capture_library_lines(components: Components) -> None:
