@@ -49,3 +49,14 @@ def test_cgroups_are_removed_from_the_innermost(
     (tmp_path / "memory" / kernel.cgroup(layout).strip("/") / "kubepods" / "pod1").mkdir(parents=True)
     kernel.remove_cgroups(layout)
     assert [entry.name for entry in (tmp_path / "memory").iterdir()] == ["cgroup.procs"]
+
+
+def test_a_version_2_hierarchy_hands_all_its_controllers_down(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "CGROUPS", tmp_path)
+    (tmp_path / "cgroup.controllers").write_text("memory\n")
+    (tmp_path / "cgroup.procs").write_text("")
+    kernel.make_cgroups(layout)
+    assert (tmp_path / kernel.cgroup(layout).strip("/")).is_dir()
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"

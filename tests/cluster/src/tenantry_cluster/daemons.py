@@ -19,6 +19,8 @@ PART = "TENANTRY_PART"
 STAMP = "TENANTRY_STAMP"
 SELF = "TENANTRY_SELF"
 PROC = Path("/proc")
+# A longer log is put aside when its daemon is started anew.
+LOG_BYTES = 50 * 10**6
 # Kept in the shell's own process by `exec`, so that a daemon can be told from the children that inherit its marks.
 MARKED = f'{SELF}=$$ exec "$@"'
 
@@ -68,6 +70,8 @@ def processes(node: str) -> Iterator[Process]:
 def start(daemon: Daemon, node: str, *, log: Path, namespace: str | None = None) -> int:
     """Start a daemon in a session of its own, in the named network namespace if one is given; return its process id."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".old.log"))
     # Not `ip netns exec`: it mounts /sys anew and so hides the cgroup mounts.
     enter = ["nsenter", f"--net=/run/netns/{namespace}", "--"] if namespace else []
     marks = {NODE: node, PART: daemon.part, STAMP: daemon.stamp}

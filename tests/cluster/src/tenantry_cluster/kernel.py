@@ -53,8 +53,9 @@ def cgroup(layout: Layout) -> str:
 
 
 def make_cgroups(layout: Layout) -> None:
-    """Make the pods' cgroup in each hierarchy: kubelet wants to find it."""
+    """Make the pods' cgroup in each hierarchy: kubelet wants to find it, with all controllers that there are."""
     for hierarchy in _hierarchies():
+        _hand_down_controllers(hierarchy)
         (hierarchy / cgroup(layout).strip("/")).mkdir(exist_ok=True)
 
 
@@ -77,6 +78,15 @@ def _is_removed(top: Path) -> bool:
 def _members(top: Path) -> Iterator[int]:
     for folder, _, _ in os.walk(top):
         yield from map(int, (Path(folder) / "cgroup.procs").read_text().split())
+
+
+def _hand_down_controllers(hierarchy: Path) -> None:
+    """Let children have the controllers that version 2 gives only on demand; version 1 knows no such thing."""
+    available = hierarchy / "cgroup.controllers"
+    for controller in available.read_text().split() if available.exists() else ():
+        # One at a time: a refused one, as of another's real-time processes, must not take the others with it.
+        with contextlib.suppress(OSError):
+            (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _hierarchies() -> list[Path]:

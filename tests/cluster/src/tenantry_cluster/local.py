@@ -100,7 +100,8 @@ def _wait(node: LocalNode, condition: Callable[[LocalNode], bool], *, what: str)
         for part, pid in started.items():
             if not daemons.is_alive(pid):
                 raise ClusterError(
-                    f"{part} ended:\n{_last_words(node, part)}", cure=f"see {node.layout.logs / part}.log"
+                    f"{part} ended:\n{_last_words(node, part)}",
+                    cure=f"see {node.layout.logs / part}.log; make cluster-down and make cluster start afresh",
                 )
 
     wait_until(lambda: condition(node), seconds=READY_SECONDS, what=what, check=check)
