@@ -124,7 +124,7 @@ def _statements(action: plan.ServerPlanAction, context: ServerContext) -> Sequen
 
 
 def _shared(context: ServerContext, verifier: str = "") -> Context:
-    """These actions name their roles in full; no tenant is meant."""
+    """Make the context of actions that name their roles in full; no tenant is meant."""
     return Context(TenantNames(""), context.database, verifier)
 
 

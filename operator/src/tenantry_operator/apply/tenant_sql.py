@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, LiteralString, cast
+from typing import Final, LiteralString
 
 from psycopg import sql
 
@@ -132,21 +132,21 @@ def give_back(role: str) -> Statement:
 def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
     """Return the roles that one must be a member of to do the action, of those that are not ours for good."""
     match action:
-        case do.GrantDefault() | do.RevokeDefault():
-            return (names.owner,)
-        case do.CreateSchema(schema=names.schema):
-            return (names.owner,)
-        case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g) if g.on == names.schema:
-            return (names.owner,)
+        case do.GrantDefault() | do.RevokeDefault() | do.CreateSchema(schema=names.schema):
+            wanted: tuple[str, ...] = (names.owner,)
+        case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
+            wanted = (names.owner,) if g.on == names.schema else ()
         case do.OwnSchema(owner=owner, lender=lender):
-            return tuple({owner, lender} - {OWNER})
+            wanted = tuple({owner, lender} - {OWNER})
         case do.RevokeForeign(grant=grant):
-            return (grant.owner,)
+            wanted = (grant.owner,)
         case do.RetireLogin(role=role, heir=heir):
-            return (role, heir)
+            wanted = (role, heir)
         case do.DropData(roles=roles, lenders=others):
-            return (*roles, *others)
-    return ()
+            wanted = (*roles, *others)
+        case _:
+            wanted = ()
+    return wanted
 
 
 def _role(action: do.CreateRole | do.AlterRole) -> Statement:
@@ -190,7 +190,7 @@ def _revoke_foreign(grant: ForeignGrant) -> Statement:
 
 
 def _drop(action: do.RetireLogin | do.DropData) -> Iterator[Statement]:
-    """Dropping what a role owns takes its privileges back too; a large object alone would keep the role."""
+    """Drop what roles own, which takes their privileges back too; a large object alone would keep a role."""
     if isinstance(action, do.RetireLogin):
         yield sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(action.role), sql.Identifier(action.heir))
     else:
@@ -218,4 +218,4 @@ def grantee(name: str) -> sql.Composable:
 
 def word(text: str) -> sql.SQL:
     """Take words that are the catalogue's or our own, never anyone's input; names there are quoted already."""
-    return sql.SQL(cast("LiteralString", text))
+    return sql.SQL(text)

@@ -17,12 +17,12 @@ SERVICES: Final = ("accounts",)
 
 
 def service_login(service: str) -> str:
-    """The login by which a service reaches all tenants of a server, each by SET ROLE."""
+    """Return the login by which a service reaches all tenants of a server, each by SET ROLE."""
     return f"tenantry_svc_{service}_1"
 
 
 def service_secret(service: str, server: str) -> str:
-    """The Secret with the service's login, in the operator's namespace."""
+    """Return the name of the Secret with the service's login, in the operator's namespace."""
     return f"tenantry-{service}-database-{server}"
 
 
@@ -70,7 +70,7 @@ class TenantNames:
         return f"{self.schema}_login_a"
 
     def service_role(self, service: str) -> str:
-        """The role by which a service reaches this tenant's tables."""
+        """Return the role by which a service reaches this tenant's tables."""
         return f"{self.service_schema}_{service}"
 
     @property

@@ -27,12 +27,12 @@ class Marker:
     state: MarkerState = MarkerState.LIVE
 
     def text(self) -> str:
-        """The comment. The same marker gives the same text."""
+        """Write the comment; the same marker gives the same text."""
         return json.dumps({"tenant": self.id, "uid": self.uid, "operator": self.installation, "state": self.state})
 
     @classmethod
     def parse(cls, text: str | None) -> "Marker | None":
-        """The marker of a comment; None when it is not one of ours."""
+        """Read the marker of a comment; None when it is not one of ours."""
         try:
             said = json.loads(text or "")
             return cls(said["tenant"], said["uid"], said["operator"], MarkerState(said["state"]))

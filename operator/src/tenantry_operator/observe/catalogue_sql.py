@@ -85,7 +85,8 @@ WITH named AS (
         t.on_kind, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END,
         a.privilege_type, bool_or(a.is_grantable))
     FROM place p JOIN ours o ON o.key = p.key AND o.rolname = p.owner
-    CROSS JOIN (VALUES ('r', 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS')) t(objtype, acltype, on_kind)
+    CROSS JOIN (VALUES ('r', 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS'))
+        AS t(objtype, acltype, on_kind)
     LEFT JOIN pg_default_acl d
         ON d.defaclrole = o.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = t.objtype::"char"
     CROSS JOIN LATERAL aclexplode(coalesce(d.defaclacl, acldefault(t.acltype::"char", o.oid))) a

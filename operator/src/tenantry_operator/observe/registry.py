@@ -56,5 +56,6 @@ async def count_tenants(connection: AsyncConnection[Any], server: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _row(id_: str, uid: str, server: str, database: str, state: str, version: str | None) -> RegistryRow:
+def _row(*columns: str) -> RegistryRow:
+    id_, uid, server, database, state, version = columns
     return RegistryRow(id_, uid, server, database, RowState(state), version)

@@ -23,7 +23,8 @@ SELECT jsonb_build_object(
     'owns_database', (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()),
     'may_end_sessions', pg_has_role('pg_signal_backend', 'USAGE'),
     'installation', (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %(owner)s),
-    'databases', (SELECT coalesce(jsonb_agg(datname), '[]') FROM pg_database WHERE datname = ANY (%(databases)s::name[])),
+    'databases', (SELECT coalesce(jsonb_agg(datname), '[]')
+        FROM pg_database WHERE datname = ANY (%(databases)s::name[])),
     'roles', (SELECT coalesce(jsonb_agg(jsonb_build_array(
         rolname, oid::bigint, rolcanlogin, rolinherit, rolconnlimit, coalesce(rolvaliduntil < 'infinity', false),
         to_jsonb(array_remove(ARRAY[

@@ -60,7 +60,7 @@ def parse_facts(text: str) -> Catalogue:
     return Catalogue(
         roles={role.name: role for role in map(parse_role, of("role"))},
         memberships=frozenset(Membership(*fact) for fact in of("member")),
-        schemas={name: owner for name, owner in of("schema")},
+        schemas=dict(of("schema")),
         schema_grants=frozenset(Grant(*fact) for fact in of("on schema")),
         tables=frozenset(name for (name,) in of("table")),
         table_grants=frozenset(Grant(*fact) for fact in of("on table")),

@@ -221,7 +221,7 @@ def _service(desired: DesiredServer, observed: ObservedServer, service: str) -> 
 
 
 def service_binding(desired: DesiredServer, service: str, password: str) -> dict[str, str]:
-    """What a service needs to reach the tenants of a server, and the registry if it is there."""
+    """Return what a service needs to reach the tenants of a server, and the registry if it is there."""
     data = binding(desired.place, schema="", username=service_login(service), password=password)
     del data["schema"]
     return data | ({"registry-database": desired.registry_database} if desired.registry_database else {})

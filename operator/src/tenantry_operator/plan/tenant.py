@@ -52,7 +52,7 @@ def plan_tenant(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
 
 
 def tenant_id(desired: DesiredTenant, observed: ObservedTenant) -> str:
-    """The id that the tenant has: the marker's, else the row's, else the one offered."""
+    """Return the id that the tenant has: the marker's, else the row's, else the one offered."""
     marker = observed.catalogue.marker
     if marker is not None:
         return marker.id
@@ -83,7 +83,7 @@ def _may_take(desired: DesiredTenant, marker: Marker) -> bool:
 
 def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
     """Say what is gone of a tenant that had data. An empty schema in its place would look like a loss that is none."""
-    if not had_data(desired, observed):
+    if not had_data(observed):
         return None
     gone = _gone(desired, observed.catalogue)
     if not gone:
@@ -95,7 +95,7 @@ def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reas
     )
 
 
-def had_data(desired: DesiredTenant, observed: ObservedTenant) -> bool:
+def had_data(observed: ObservedTenant) -> bool:
     """Whether the tenant was provisioned once. The Secret remembers it when the registry is lost as well."""
     recorded = observed.row is not None and observed.row.version is not None
     secrets = (observed.secret, *observed.stale_secrets)
@@ -152,7 +152,7 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
 
 
 def own_part(desired: DesiredTenant, observed: ObservedTenant) -> ObservedTenant:
-    """What of the observed is this very Tenant's: the rest does not keep it, and is not dropped with it.
+    """Take what of the observed is this very Tenant's: the rest does not keep it, and is not dropped with it.
 
     A released marker of an earlier Tenant, too, is somebody else's until it is adopted.
     """

@@ -55,7 +55,7 @@ def catalogue_actions(desired: DesiredTenant, observed: ObservedTenant, *, ident
 
 
 def desired_memberships(names: TenantNames) -> frozenset[Membership]:
-    """A login is owner only by SET ROLE through migrator, which inherits nothing."""
+    """Say who belongs to what: a login is owner only by SET ROLE through migrator, which inherits nothing."""
     services = {Membership(role, service_login(service)) for service, role in names.service_roles.items()}
     return frozenset(
         {
@@ -78,8 +78,8 @@ def desired_schema_grants(names: TenantNames) -> frozenset[Grant]:
 
 
 def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
-    """What app and ro may do with what owner makes; PUBLIC nothing."""
-    held = {
+    """Say what app and ro may do with what owner makes; PUBLIC nothing."""
+    held: dict[str, dict[str, tuple[str, ...]]] = {
         names.app: {
             "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
             "SEQUENCES": ("USAGE", "SELECT", "UPDATE"),
@@ -134,7 +134,7 @@ def _schemas(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]
 
 
 def _differences(wanted: frozenset[Grant], held: frozenset[Grant]) -> tuple[list[Grant], list[Grant]]:
-    """What to revoke, and then what to grant. A REVOKE takes a privilege with and without its grant option."""
+    """Return what to revoke, and then what to grant. A REVOKE takes a privilege with and without its grant option."""
     revoked = sorted(held - wanted)
     gone = {(grant.on, grant.grantee, grant.privilege) for grant in revoked}
     return revoked, sorted(g for g in wanted if g not in held or (g.on, g.grantee, g.privilege) in gone)
@@ -185,7 +185,7 @@ def _table_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[Tena
 
 
 def _undone(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
-    """What only an administrator can have done."""
+    """Undo what only an administrator can have done."""
     for name, role in sorted(catalogue.roles.items()):
         if role.elevated:
             yield StripRole(role=name, attributes=tuple(sorted(role.elevated)), reason=TOO_MUCH)

@@ -13,7 +13,7 @@ LONGEST_PASSWORD: Final = 512
 
 
 def applied_mark(oid: int, password: str) -> str:
-    """The annotation that says: this role was given this password.
+    """Make the annotation that says: this role was given this password.
 
     Without superuser rights nobody can ask Postgres for a role's verifier, so the Secret remembers. A role that was
     made anew has another oid, an edited Secret another password; either shows.
@@ -22,7 +22,7 @@ def applied_mark(oid: int, password: str) -> str:
 
 
 def binding(place: Place, *, schema: str, username: str, password: str) -> dict[str, str]:
-    """The keys of the Service Binding convention."""
+    """Return the keys of the Service Binding convention."""
     host = f"[{place.host}]" if ":" in place.host else place.host
     uri = f"postgresql://{quote(username)}:{quote(password, safe='')}@{host}:{place.port}/{quote(place.database)}"
     data = {
@@ -46,7 +46,7 @@ def tenant_binding(desired: DesiredTenant, password: str) -> dict[str, str]:
 
 
 def usable_password(data: Mapping[str, str]) -> str | None:
-    """The password in a Secret, unless nobody could log in with it."""
+    """Return the password in a Secret, unless nobody could log in with it."""
     password = data.get("password", "")
     return password if 0 < len(password) <= LONGEST_PASSWORD and password.isprintable() and password.isascii() else None
 
@@ -63,7 +63,7 @@ def secret_refusal(observed: ObservedTenant) -> tuple[Reason, str] | None:
 
 
 def secret_actions(desired: DesiredTenant, observed: ObservedTenant) -> tuple[TenantAction, ...]:
-    """The role is given the password before the Secret says so: a crash between the two only repeats both."""
+    """Give the role the password before the Secret says so: a crash between the two only repeats both."""
     return (*_password(desired, observed), *_content(desired, observed), *_stale(observed))
 
 

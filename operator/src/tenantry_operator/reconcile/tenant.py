@@ -1,6 +1,7 @@
 """One pass over one Tenant: observe, plan, apply, status."""
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -26,7 +27,7 @@ from tenantry_operator.observe.registry import Registered, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_installation
 from tenantry_operator.plan.status import Problem, reason_shown
-from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_events import events_of
@@ -57,7 +58,6 @@ class Pass:
     """What a pass came to, beyond the verdict."""
 
     verdict: TenantVerdict
-    plan: Plan = Plan()
     done: tuple[object, ...] = ()
     fresh: bool = False
     """Whether the tenant was not there before."""
@@ -102,24 +102,19 @@ class TenantReconciler:
         if body is None:
             self._sweep.forget(key.name)
             return Result()
-        try:
-            tenant = Tenant.model_validate(body)
-        except ValidationError as error:
-            return await self._invalid(body, error)
-        if tenant.metadata.is_terminating and api.FINALIZER not in tenant.metadata.finalizers:
+        if self._sweep.is_settled(key.name) or _has_let_go(body):
             return Result()
         try:
-            return await self._reconcile(body, tenant)
-        except (NotFound, Invalid) as error:
-            # It was changed or deleted meanwhile; the next look sees what it is now.
-            logger.info("the Tenant changed meanwhile", extra={"tenant": key.name, "error": str(error)})
+            return await self._reconcile(body, Tenant.model_validate(body))
+        except ValidationError as error:
+            await self._invalid(body, error)
+            return Result()
+        except (ApiError, FenceError) as error:
+            # Invalid: the object changed under a patch with a test; the next look sees what it is now.
+            changed = isinstance(error, NotFound | Invalid)
+            level = logging.INFO if changed or isinstance(error, FenceError) else logging.WARNING
+            logger.log(level, "the pass did not come to its end", extra={"tenant": key.name, "error": str(error)})
             return Result(failed=self._cache.get(key) is not None)
-        except ApiError as error:
-            logger.warning("the API server failed us", extra={"tenant": key.name, "error": str(error)})
-            return Result(failed=True)
-        except FenceError as error:
-            logger.info("the fence is not ours", extra={"tenant": key.name, "error": str(error)})
-            return Result(failed=True)
 
     async def _reconcile(self, body: RawObject, tenant: Tenant) -> Result:
         self._sweep.forget(tenant.metadata.name)
@@ -170,7 +165,7 @@ class TenantReconciler:
         if plan.refusal is not None:
             problem = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
             verdict = TenantVerdict(problem, desired=desired, id=plan.id, version=catalogue.version)
-            return Pass(verdict, plan, seen=_seen(desired, registered, facts, observed))
+            return Pass(verdict, seen=_seen(desired, registered, facts, observed))
         if desired.deletion is None and not plan.is_empty:
             await self._check_prepared(desired, address)
         execution = TenantExecution(
@@ -192,7 +187,7 @@ class TenantReconciler:
             credentials_in_place=complete or _only_left_out(executed.problem),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
-        return Pass(verdict, plan, tuple(executed.done), fresh=catalogue.marker is None, seen=seen)
+        return Pass(verdict, tuple(executed.done), fresh=catalogue.marker is None, seen=seen)
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
         try:
@@ -271,6 +266,9 @@ class TenantReconciler:
             written = await self._kube.json_patch(TENANTS, tenant.metadata.name, operations, subresource="status")
             self._cache.put(KIND, written)
         await self._announce(body, tenant, done)
+        desired = done.verdict.desired
+        if problem is None and desired is not None:
+            self._sweep.settle(tenant.metadata.name, (desired.secret_name, desired.secret_namespace))
         if problem is None or problem.lasting:
             if done.seen is not None:
                 self._sweep.remember(tenant.metadata.name, done.seen)
@@ -285,7 +283,7 @@ class TenantReconciler:
                 about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
             )
         if done.done:
-            said = [f"{type(action).__name__}" for action in done.done]
+            said = dict(Counter(type(action).__name__ for action in done.done))
             logger.info("Tenant reconciled", extra={"tenant": tenant.metadata.name, "actions": said})
 
     async def _patch_finalizers(self, body: RawObject, finalizers: list[str]) -> RawObject:
@@ -298,7 +296,7 @@ class TenantReconciler:
         self._cache.put(KIND, written)
         return written
 
-    async def _invalid(self, body: RawObject, error: ValidationError) -> Result:
+    async def _invalid(self, body: RawObject, error: ValidationError) -> None:
         """Leave a Tenant alone that a newer API has let in and this version cannot read."""
         said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:500]
         logger.error("a Tenant cannot be read", extra={"tenant": body["metadata"]["name"], "error": said})
@@ -306,7 +304,11 @@ class TenantReconciler:
             await self._kube.event(
                 about=body, type="Warning", reason=Reason.INVALID_SPEC, message=said, action="Reconcile"
             )
-        return Result()
+
+
+def _has_let_go(body: RawObject) -> bool:
+    metadata = body["metadata"]
+    return bool(metadata.get("deletionTimestamp")) and api.FINALIZER not in metadata.get("finalizers", ())
 
 
 def desired_tenant(

@@ -41,6 +41,16 @@ class Seen:
     secret: SecretSeen | None
 
 
+@dataclass(frozen=True)
+class Settled:
+    """The versions of a Tenant and its Secret after a pass that had nothing left to do."""
+
+    secret: tuple[str, str]
+    """Name and namespace."""
+    tenant_version: str | None
+    secret_version: str | None
+
+
 class TenantSweep:
     """Remembers what each Tenant's last complete pass saw, and yields those of which one would see something else.
 
@@ -56,6 +66,8 @@ class TenantSweep:
         self._addresses = addresses
         self._settings = settings
         self._remembered: dict[str, Seen] = {}
+        self._settled: dict[str, Settled] = {}
+        self._unknown: set[str] = set()
         self._other_secrets: dict[str, set[tuple[str, str]]] = {}
 
     def remember(self, name: str, seen: Seen) -> None:
@@ -63,6 +75,31 @@ class TenantSweep:
 
     def forget(self, name: str) -> None:
         self._remembered.pop(name, None)
+        self._settled.pop(name, None)
+
+    def settle(self, name: str, secret: tuple[str, str]) -> None:
+        """Remember that a pass left the Tenant and its Secret just as the cache has them."""
+        self._settled[name] = self._held(name, secret)
+
+    def is_settled(self, name: str) -> bool:
+        """Whether a pass would only answer to what the last one wrote itself.
+
+        The watch may bring our own write before its answer does; then it asks for a pass that nobody needs. A pass
+        that a sweep asks for is needed: it looks where no event comes from.
+        """
+        settled = self._settled.get(name)
+        return settled is not None and settled == self._held(name, settled.secret)
+
+    def _held(self, name: str, secret: tuple[str, str]) -> "Settled":
+        return Settled(secret, self._version(Key(KIND, name)), self._version(Key("Secret", *secret)))
+
+    def _version(self, key: Key) -> str | None:
+        body = self._cache.get(key)
+        return None if body is None else body["metadata"]["resourceVersion"]
+
+    def _asked(self, name: str) -> Key:
+        self._settled.pop(name, None)
+        return Key(KIND, name)
 
     def other_secrets(self, name: str) -> Iterable[tuple[str, str]]:
         """Name and namespace of the Secrets that bear the Tenant's label, as the last sweep saw them."""
@@ -73,12 +110,14 @@ class TenantSweep:
         keys = self._cache.keys(KIND)
         secrets = self._secrets()
         self._other_secrets = {name: {(one[0], one[1]) for one in held} for name, held in secrets.items()}
-        unknown = [key for key in keys if key.name not in self._remembered]
-        for key in unknown:
-            yield key
+        unknown = {key.name for key in keys if key.name not in self._remembered}
+        # A Tenant that came since the last sweep is probably being made just now.
+        lasting, self._unknown = unknown & self._unknown, unknown
+        for name in sorted(lasting):
+            yield self._asked(name)
         known = [key.name for key in keys if key.name in self._remembered]
         async for name in self._changed(known, secrets):
-            yield Key(KIND, name)
+            yield self._asked(name)
         for name in self._remembered.keys() - {key.name for key in keys}:
             self.forget(name)
 

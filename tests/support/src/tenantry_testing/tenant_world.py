@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
-from tenantry_crds import names as api
 
 from tenantry_cluster.controlplane import ControlPlane
+from tenantry_crds import names as api
 from tenantry_operator.clients.kube import (
     DATABASESERVERS,
     EVENTS,

@@ -1,0 +1,275 @@
+"""A small model of what a Tenant's actions do: to a server's catalogue, the registry and the cluster.
+
+It knows what Postgres does by itself, such as that a dropped role leaves no membership, and nothing about plans.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from tenantry_operator.apply.tenant import units
+from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.tenant import (
+    PUBLIC,
+    Catalogue,
+    DesiredTenant,
+    Grant,
+    ObservedSecret,
+    ObservedTenant,
+    RegistryRow,
+    Role,
+    RowState,
+)
+from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+
+
+class Impossible(Exception):
+    """The real thing would have refused this action."""
+
+
+@dataclass
+class TenantModel:
+    """One tenant's part of the world. `play` does an action as Postgres, the registry or the API server would."""
+
+    desired: DesiredTenant
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    row: RegistryRow | None = None
+    secrets: dict[str, ObservedSecret] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
+    """What each login accepts."""
+    keys_revoked: bool = False
+    oid: int = 16384
+    made: int = 0
+    chosen: str = ""
+
+    @property
+    def names(self) -> TenantNames:
+        return self.desired.names
+
+    def observe(self) -> ObservedTenant:
+        """Return what a pass would see, and begin a new one: a password that was only thought of is forgotten."""
+        self.chosen = ""
+        wanted = self.desired.secret_name
+        others = tuple(one for name, one in sorted(self.secrets.items()) if name != wanted and one.ours)
+        row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
+        return ObservedTenant(self.catalogue, row, self.secrets.get(wanted), others)
+
+    def play_all(self, actions: Iterable[do.TenantAction]) -> None:
+        for action in actions:
+            self.play(action)
+
+    def play(self, action: do.TenantAction) -> None:
+        """Do one action. Raises Impossible when something that it names is not there, or is there already."""
+        handlers: dict[type, Callable[..., None]] = {
+            do.RecordTenant: self._record,
+            do.WriteSecret: self._write_secret,
+            do.DeleteSecret: self._delete_secret,
+            do.SetPassword: self._set_password,
+            do.Migrate: self._migrate,
+            do.RetireLogin: self._retire,
+            do.DropData: self._drop,
+            do.CreateRole: self._create_role,
+            do.CreateSchema: self._create_schema,
+        }
+        handler = handlers.get(type(action))
+        if handler is not None:
+            handler(action)
+        else:
+            self._change(action)
+
+    def drop_role(self, name: str) -> None:
+        """Do what DROP ROLE does, after DROP OWNED."""
+        without = dict(self._catalogue_roles())
+        without.pop(name, None)
+        held = self.catalogue
+        self.catalogue = replace(
+            held,
+            roles=without,
+            memberships=frozenset(m for m in held.memberships if name not in (m.role, m.member)),
+            schema_grants=frozenset(g for g in held.schema_grants if g.grantee != name),
+            table_grants=frozenset(g for g in held.table_grants if g.grantee != name),
+            default_grants=frozenset(g for g in held.default_grants if g.grantee != name),
+            foreign=frozenset(g for g in held.foreign if g.grantee != name),
+        )
+        self.passwords.pop(name, None)
+
+    def alter_role(self, name: str, **changes: object) -> None:
+        role = self._role(name)
+        self.catalogue = replace(
+            self.catalogue,
+            roles={**self.catalogue.roles, name: replace(role, **changes)},  # type: ignore[arg-type]
+        )
+
+    def _catalogue_roles(self) -> dict[str, Role]:
+        return dict(self.catalogue.roles)
+
+    def _role(self, name: str) -> Role:
+        if name not in self.catalogue.roles:
+            raise Impossible(f"role {name} does not exist")
+        return self.catalogue.roles[name]
+
+    def _exists(self, name: str) -> None:
+        shared = {PUBLIC, OWNER, TENANTS, service_login("accounts")}
+        if name not in shared:
+            self._role(name)
+
+    def _create_role(self, action: do.CreateRole) -> None:
+        if action.role in self.catalogue.roles:
+            raise Impossible(f"role {action.role} exists")
+        self.oid += 1
+        role = Role(
+            action.role, self.oid, login=action.login, inherit=action.inherit, connection_limit=action.connection_limit
+        )
+        held = self.catalogue
+        built_in = {Grant("FUNCTIONS", PUBLIC, "EXECUTE")} if action.role == self.names.owner else set()
+        self.catalogue = replace(
+            held, roles={**held.roles, action.role: role}, default_grants=held.default_grants | built_in
+        )
+
+    def _create_schema(self, action: do.CreateSchema) -> None:
+        self._exists(action.owner)
+        if action.schema in self.catalogue.schemas:
+            raise Impossible(f"schema {action.schema} exists")
+        self.catalogue = replace(self.catalogue, schemas={**self.catalogue.schemas, action.schema: action.owner})
+
+    def _change(self, action: do.TenantAction) -> None:
+        held = self.catalogue
+        match action:
+            case do.AlterRole(role=role, login=login, inherit=inherit, connection_limit=limit):
+                self.alter_role(role, login=login, inherit=inherit, connection_limit=limit, expires=False)
+            case do.StripRole(role=role, attributes=attributes):
+                self.alter_role(role, elevated=self._role(role).elevated - set(attributes))
+            case do.CloseLogin(role=role):
+                self.alter_role(role, login=False)
+            case do.WriteMarker(role=role, marker=marker):
+                self._role(role)
+                self.catalogue = replace(held, marker_text=marker.text())
+            case do.GrantMembership(membership=m):
+                self._exists(m.role)
+                self._exists(m.member)
+                self.catalogue = replace(held, memberships=held.memberships | {m})
+            case do.RevokeMembership(membership=m):
+                gone = frozenset(one for one in held.memberships if (one.role, one.member) == (m.role, m.member))
+                self.catalogue = replace(held, memberships=held.memberships - gone)
+            case do.SetSetting(role=role, name=name, value=value):
+                others = {one for one in self._role(role).settings if one[0] != name}
+                self.alter_role(role, settings=frozenset(others | {(name, value)}))
+            case do.ResetSetting(role=role, name=name):
+                self.alter_role(role, settings=frozenset(s for s in self._role(role).settings if s[0] != name))
+            case do.OwnSchema(schema=schema, owner=owner):
+                self.catalogue = replace(held, schemas={**held.schemas, schema: owner})
+            case do.RevokeForeign(grant=foreign):
+                self.catalogue = replace(held, foreign=held.foreign - {foreign})
+            case _:
+                self._change_grants(action)
+
+    def _change_grants(self, action: do.TenantAction) -> None:
+        held = self.catalogue
+        match action:
+            case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
+                if g.on not in held.schemas:
+                    raise Impossible(f"schema {g.on} does not exist")
+                self.catalogue = replace(held, schema_grants=self._granted(held.schema_grants, action, g))
+            case do.GrantOnTable(grant=g) | do.RevokeOnTable(grant=g):
+                if g.on not in held.tables:
+                    raise Impossible(f"table {g.on} does not exist")
+                self.catalogue = replace(held, table_grants=self._granted(held.table_grants, action, g))
+            case do.GrantDefault(grant=g) | do.RevokeDefault(grant=g):
+                self._role(self.names.owner)
+                self.catalogue = replace(held, default_grants=self._granted(held.default_grants, action, g))
+            case _:
+                raise Impossible(f"nobody knows {type(action).__name__}")
+
+    def _granted(self, held: frozenset[Grant], action: do.TenantAction, grant: Grant) -> frozenset[Grant]:
+        self._exists(grant.grantee)
+        same = frozenset(
+            g for g in held if (g.on, g.grantee, g.privilege) == (grant.on, grant.grantee, grant.privilege)
+        )
+        if type(action).__name__.startswith("Grant"):
+            # Granting once more without the option does not take it away.
+            return held if same else held | {grant}
+        return held - same
+
+    def _migrate(self, action: do.Migrate) -> None:
+        if action.schema not in self.catalogue.schemas or self.catalogue.version is not None:
+            raise Impossible("the schema is missing, or has a version")
+        grants = self.desired.service_tables[action.to]
+        self.catalogue = replace(
+            self.catalogue,
+            version=action.to,
+            tables=frozenset({grant.on for grant in grants} | {"schema_version"}),
+            table_grants=grants,
+        )
+
+    def _password(self) -> str:
+        secret = self.secrets.get(self.desired.secret_name)
+        kept = usable_password(secret.data) if secret else None
+        if kept is None and not self.chosen:
+            self.made += 1
+            self.chosen = f"password-{self.made}"
+        return kept or self.chosen
+
+    def _set_password(self, action: do.SetPassword) -> None:
+        self._role(action.role)
+        self.passwords[action.role] = self._password()
+
+    def _write_secret(self, action: do.WriteSecret) -> None:
+        there = self.secrets.get(action.name)
+        if there is not None and (
+            action.observed is None or there.resource_version != action.observed.resource_version
+        ):
+            raise Impossible("Conflict")
+        self.made += 1
+        password = self._password()
+        self.secrets[action.name] = ObservedSecret(
+            name=action.name,
+            namespace=action.namespace,
+            uid=there.uid if there else f"secret-{self.made}",
+            resource_version=str(self.made),
+            ours=True,
+            data=tenant_binding(self.desired, password),
+            applied=applied_mark(self._role(self.names.login).oid, password),
+        )
+
+    def _delete_secret(self, action: do.DeleteSecret) -> None:
+        self.secrets.pop(action.observed.name, None)
+
+    def _retire(self, action: do.RetireLogin) -> None:
+        self._role(action.role)
+        self._role(action.heir)
+        if any(grant.grantee == action.role and grant.kind != "policy" for grant in self.catalogue.foreign):
+            raise Impossible(f"role {action.role} cannot be dropped: it holds privileges elsewhere")
+        self.drop_role(action.role)
+
+    def _drop(self, action: do.DropData) -> None:
+        if self.catalogue.marker is None:
+            raise Impossible("there is no marker")
+        for role in action.roles:
+            if any(grant.grantee == role and grant.owner not in action.lenders for grant in self.catalogue.foreign):
+                raise Impossible(f"role {role} cannot be dropped: it is named elsewhere")
+            self.drop_role(role)
+        left = {name: owner for name, owner in self.catalogue.schemas.items() if name not in action.schemas}
+        if left or self.catalogue.roles:
+            raise Impossible("something was forgotten")
+        self.catalogue = Catalogue()
+
+    def _record(self, action: do.RecordTenant) -> None:
+        place = self.desired.place
+        self.keys_revoked = self.keys_revoked or action.revoke_keys
+        self.row = RegistryRow(action.id, self.desired.uid, place.server, place.database, action.state, action.version)
+
+
+def in_steps(actions: Iterable[do.TenantAction]) -> list[tuple[do.TenantAction, ...]]:
+    """Split a plan where a process may die: between transactions, and around each write elsewhere."""
+    steps: list[tuple[do.TenantAction, ...]] = []
+    here: list[do.ServerAction] = []
+    for action in actions:
+        if isinstance(action, do.RecordTenant | do.WriteSecret | do.DeleteSecret):
+            steps += [*units(here), (action,)]
+            here = []
+        else:
+            here.append(action)
+    return [*steps, *units(here)]
+
+
+__all__ = ["Impossible", "TenantModel", "in_steps"]
