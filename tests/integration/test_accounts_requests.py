@@ -282,7 +282,7 @@ def _anything(source):
 
 
 async def test_whatever_is_sent_no_answer_is_a_failure_of_the_service(accounts_world):
-    tenant, random = accounts_world.add_tenant(), random.Random(random.getrandbits(32))  # noqa: S311
+    tenant, source = accounts_world.add_tenant(), random.Random(random.getrandbits(32))  # noqa: S311
     fields = ["email", "display_name", "status", "tenant_id", "id", "version", "\x00"]
     async with accounts_world.service() as service:
         made = await service.client.post("/v1/users", json=GOOD, headers=tenant.headers)

@@ -176,15 +176,13 @@ def _validation_problem(request: Request, error: RequestValidationError) -> Prob
     ):
         return Problem(UNSUPPORTED_MEDIA_TYPE)
     errors = [
-        {"location": _shown(".".join(str(part) for part in item["loc"])), "detail": _shown(item["msg"])}
+        {
+            "location": ".".join(str(part) for part in item["loc"])[:MAX_ERROR_TEXT],
+            "detail": item["msg"][:MAX_ERROR_TEXT],
+        }
         for item in found[:MAX_ERRORS]
     ]
     return Problem(INVALID_REQUEST, extra={"errors": errors})
-
-
-def _shown(text: str) -> str:
-    """Return a text that may hold a field's name as the caller sent it: bounded, and fit for UTF-8."""
-    return text[:MAX_ERROR_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def _sends_json(request: Request) -> bool:
