@@ -80,6 +80,7 @@ def rules_of_the_machine() -> str:
     return "\n".join(line for line in listed.splitlines() if not line.startswith((":", "#")))
 
 
+@pytest.mark.timeout(400)
 def test_a_node_comes_up_heals_and_leaves_nothing(checkout: Layout) -> None:
     rules, steps = rules_of_the_machine(), Steps()
     cluster = ensure_cluster(steps, checkout)

@@ -90,6 +90,9 @@ def test_the_processes_end_when_their_starter_is_killed(tmp_path: Path) -> None:
         return processes_in(tmp_path) == []
 
     wait_until(gone, seconds=10, what="the processes did not end")
+    [left] = tmp_path.iterdir()
+    with ControlPlane.start(BIN, tmp_path):
+        assert not left.exists()
 
 
 def test_a_program_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:

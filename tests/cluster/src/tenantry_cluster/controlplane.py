@@ -1,6 +1,7 @@
 """etcd and a kube-apiserver alone, on loopback, for tests. Needs no root, and leaves nothing behind."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,12 +14,15 @@ from types import TracebackType
 from typing import IO
 
 from tenantry_cluster import arguments
+from tenantry_cluster.daemons import is_alive
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.kubeconfigs import write_kubeconfig
 from tenantry_cluster.waiting import is_ready, wait_until
 
 READY_SECONDS = 60.0
 ATTEMPTS = 3
+# Followed by the process id of the starter.
+PREFIX = "tenantry-controlplane-"
 AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -74,7 +78,8 @@ class ControlPlane:
 
     @classmethod
     def _prepared(cls, program: Path, work_dir: Path | None, *, audit: bool) -> "ControlPlane":
-        folder = Path(tempfile.mkdtemp(prefix="controlplane-", dir=work_dir))
+        _remove_stale(work_dir or Path(tempfile.gettempdir()))
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=work_dir))
         etcd_port, port = _free_ports(2)
         trust = arguments.Trust.in_folder(folder / "pki", address="127.0.0.1")
         plane = cls(folder, f"https://127.0.0.1:{port}", trust, etcd_port=etcd_port, audit=audit, program=program)
@@ -169,6 +174,14 @@ class ControlPlane:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
+
+
+def _remove_stale(work_dir: Path) -> None:
+    """Remove the folders of starters that were killed: each holds more than 100 MB."""
+    for folder in work_dir.glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_ports(count: int) -> list[int]:

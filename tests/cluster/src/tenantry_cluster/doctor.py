@@ -14,6 +14,7 @@ from tenantry_cluster.layout import Layout
 from tenantry_cluster.node import PARTS
 from tenantry_cluster.packages import NODE_PACKAGES
 from tenantry_cluster.record import Kind
+from tenantry_cluster.running import succeeds
 
 ENOUGH_DISK = 15 * 10**9
 ENOUGH_MEMORY = 4 * 10**9
@@ -112,4 +113,14 @@ def _up(layout: Layout) -> Finding:
         return Finding(
             False, f"the local node lacks {', '.join(sorted(PARTS - set(parts)))}", cure="`make cluster` heals it"
         )
+    if not _answers(layout):
+        return Finding(False, f"the cluster ({known.kind}) does not answer", cure="`make cluster` heals it")
     return Finding(True, f"a cluster is up ({known.kind}): export KUBECONFIG={layout.kubeconfig}")
+
+
+def _answers(layout: Layout) -> bool:
+    ready = [f"--kubeconfig={layout.kubeconfig}", "get", "--raw=/readyz", "--request-timeout=5s"]
+    try:
+        return succeeds([binaries.find_kubectl(layout), *ready])
+    except ClusterError:
+        return False

@@ -38,7 +38,7 @@ PROGRAMS = {
     "gcc": "gcc",
 }
 # An ordinary user's PATH often lacks the folders of programs that want root.
-SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+FOLDERS_FOR_ROOT = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 Run = Callable[[Sequence[str]], None]
 
@@ -76,12 +76,17 @@ def install(names: Sequence[str], run: Run) -> None:
 
 def widen_path() -> None:
     """Let this process and those that it starts find the programs for root too."""
-    os.environ["PATH"] = SEARCH
+    os.environ["PATH"] = _wide_path()
 
 
 def find_program(name: str) -> str | None:
     """The path of a program, sought in the folders for root too."""
-    return shutil.which(name, path=SEARCH)
+    return shutil.which(name, path=_wide_path())
+
+
+def _wide_path() -> str:
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join([*folders, *(each for each in FOLDERS_FOR_ROOT if each not in folders)])
 
 
 def _is_here(package: str) -> bool:
