@@ -1,6 +1,6 @@
 """The real servers that integration tests share: one Postgres and one API server for a whole run."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -8,7 +8,8 @@ from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
 from tenantry_testing.accounts_world import AccountsWorld
 from tenantry_testing.manifests import apply_crds
-from tenantry_testing.postgres import PostgresServer
+from tenantry_testing.postgres import Login, PostgresServer
+from tenantry_testing.tenant_world import TenantWorld, tenant_world
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,28 @@ def control_plane() -> Iterator[ControlPlane]:
 def accounts_world(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AccountsWorld:
     """The databases of the accounts service, without tenants: each test adds its own."""
     return AccountsWorld(postgres, tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture(scope="session")
+def tenant_postgres() -> Iterator[tuple[PostgresServer, Login]]:
+    """A server of its own for what stops, empties and breaks one, and the operator's login on it."""
+    with PostgresServer() as server:
+        yield server, server.make_operator("operator_login", databases=("app",))
+
+
+@pytest.fixture
+async def bare_world(
+    control_plane: ControlPlane, tenant_postgres: tuple[PostgresServer, Login]
+) -> AsyncIterator[TenantWorld]:
+    """The reconcilers, and no DatabaseServer yet; all that they made is removed afterwards."""
+    server, operator = tenant_postgres
+    async with tenant_world(control_plane, server, operator=operator, namespace="tenants-test") as made:
+        yield made
+
+
+@pytest.fixture
+async def world(bare_world: TenantWorld) -> TenantWorld:
+    """The reconcilers, and one DatabaseServer that is Ready."""
+    await bare_world.apply_server()
+    assert bare_world.condition(await bare_world.server(), "Ready") == ("True", "Connected")
+    return bare_world

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_crds import names as api
@@ -46,7 +47,8 @@ INSTALLATION: Final = "0c6c1e0e-5d0e-4f43-9d5c-3f4f1b6a2d11"
 PASSES: Final = 8
 """More than enough for anything that converges."""
 
-SYSTEM_ROLES = r"^(tenantry_|[ts]_)"
+DATABASES: Final = ("app", "tenantry", "elsewhere")
+SYSTEM_ROLES: Final = r"^(tenantry_|[ts]_)"
 
 
 @dataclass
@@ -138,6 +140,16 @@ class TenantWorld:
     async def reconcile(self, name: str, *, passes: int = PASSES) -> Result:
         """Run passes over the Tenant until one does not ask for another; return the last result."""
         return await self._reconcile(self.tenants, Key("Tenant", name), passes)
+
+    async def reconcile_at_once(self, names: Sequence[str]) -> None:
+        """Run passes over several Tenants side by side, as the workers do, until none asks for another."""
+        await self.refresh()
+        waiting = [Key("Tenant", name) for name in names]
+        for _ in range(PASSES):
+            results = await asyncio.gather(*map(self.tenants.reconcile, waiting))
+            waiting = [key for key, result in zip(waiting, results, strict=True) if result.failed]
+            if not waiting:
+                return
 
     async def reconcile_server(self, name: str = SERVER, *, passes: int = PASSES) -> Result:
         return await self._reconcile(self.databases, Key("DatabaseServer", name), passes)
@@ -296,25 +308,26 @@ async def _clean(world: TenantWorld) -> None:
     for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
         await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
     await world.servers.close()
-    if world.postgres._process is None:
-        world.postgres.start()
+    world.postgres.start()
     _clean_postgres(world.postgres, operator=world.operator)
 
 
 def _clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
-    """Drop every role, schema and database that the operator or a test made; keep the operator."""
+    """Drop every role, schema and database that the operator or a test made; the operator has what it began with."""
+    me = sql.Identifier(operator.user)
     with postgres.connect() as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IN ('app', 'tenantry', 'elsewhere')"
-        )
-        for database in ("app", "tenantry", "elsewhere"):
-            connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        for database in DATABASES:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
         roles = [row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
         for role in _ours(roles, operator=operator.user):
-            connection.execute(f'DROP OWNED BY "{role}" CASCADE')
-            connection.execute(f'DROP ROLE "{role}"')
-        connection.execute(f'CREATE DATABASE app OWNER "{operator.user}"')
-        connection.execute(f"ALTER ROLE \"{operator.user}\" PASSWORD '{operator.password}' LOGIN CREATEROLE CREATEDB")
+            connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+        connection.execute(sql.SQL("CREATE DATABASE app OWNER {}").format(me))
+        password = sql.Literal(operator.password)
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {} LOGIN CREATEROLE CREATEDB NOSUPERUSER").format(me, password)
+        )
+        connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(me))
 
 
 def _ours(roles: Iterable[str], *, operator: str) -> Sequence[str]:
