@@ -19,7 +19,8 @@ class Caller:
     def __init__(self, running: Running, tenant: MadeTenant) -> None:
         self.tenant = tenant
         self.key = tenant.create_key()
-        AccountsCaller(running.gateway_url, self.key).accepts_key()
+        with AccountsCaller(running.gateway_url, self.key) as caller:
+            assert caller.accepts_key()
         self.client = httpx.Client(
             base_url=running.gateway_url,
             headers={"Authorization": f"Bearer {self.key}"},

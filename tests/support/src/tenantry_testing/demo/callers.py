@@ -1,7 +1,8 @@
 """The demo's callers of the account service: a key for a Tenant, and a user of it by REST."""
 
 import time
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
@@ -27,7 +28,7 @@ def create_key(programs: Programs, tenant: str, *, registry_url: str) -> str:
 
 
 class AccountsCaller:
-    """Calls the account service through the gateway with one key."""
+    """Calls the account service through the gateway with one key; a context manager, for its connections."""
 
     def __init__(
         self,
@@ -45,6 +46,14 @@ class AccountsCaller:
             trust_env=False,
             transport=transport,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
 
     def accepts_key(self) -> bool:
         """Whether the key is known; waits while gateway and service are on their way."""

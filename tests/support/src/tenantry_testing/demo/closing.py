@@ -11,6 +11,7 @@ from tenantry_testing.demo.versions import server_versions
 
 def closing_lines(layout: Layout, programs: Programs, record: DemoRecord, *, user: dict[str, Any]) -> str:
     """Commands are ready to be pasted into a shell that stands in the checkout."""
+    globex = "sed 's/acme/globex/; s/Acme Ltd/Globex/' examples/tenant.yaml"
     return f"""
 What is there
   cluster    {server_versions(programs)}
@@ -26,7 +27,7 @@ Where
 Try next
   kubectl get tenants,servicedeployments --all-namespaces
   curl -H "Authorization: Bearer $(.venv/bin/python -m tenantry_testing.demo key)" {record.gateway_url}/v1/users
-  sed 's/acme/globex/; s/Acme Ltd/Globex/' examples/tenant.yaml | kubectl apply -f - && kubectl get tenants --watch
+  {globex} | kubectl apply -f - && kubectl wait tenant/globex --for=condition=Ready
 
 Away again: make demo-down (what the demo made), make cluster-down (the cluster)
 """

@@ -78,11 +78,11 @@ def _call(demo: Demo) -> tuple[DemoRecord, dict[str, Any]]:
         kubeconfig, tenants = str(demo.layout.kubeconfig), (SampleTenant(TENANT, key),)
         record = DemoRecord(kubeconfig, demo.gateway.url, demo.postgres.admin_url, tenants)
         write_record(demo.layout, record)
-    caller = AccountsCaller(demo.gateway.url, key)
-    with demo.steps.step("REST: a user, through the gateway"):
-        user = caller.ensure_user(USER)
-    with demo.steps.step("REST: the greeting, through the gateway"):
-        caller.fetch(f"/{GREETING}")
+    with AccountsCaller(demo.gateway.url, key) as caller:
+        with demo.steps.step("REST: a user, through the gateway"):
+            user = caller.ensure_user(USER)
+        with demo.steps.step("REST: the greeting, through the gateway"):
+            caller.fetch(f"/{GREETING}")
     return record, user
 
 
@@ -92,4 +92,9 @@ def _known_key(demo: Demo) -> str | None:
         key = read_record(demo.layout).key_of(TENANT)
     except NoDemo:
         return None
-    return key if key and AccountsCaller(demo.gateway.url, key).accepts_key() else None
+    return key if key and _is_accepted(demo, key) else None
+
+
+def _is_accepted(demo: Demo, key: str) -> bool:
+    with AccountsCaller(demo.gateway.url, key) as caller:
+        return caller.accepts_key()
