@@ -56,8 +56,8 @@ def checkout(tmp_path: Path) -> Iterator[Layout]:
     for shared in ("bin", "images", "buildah", "stack"):
         (HERE.state / shared).mkdir(exist_ok=True)
         (layout.state / shared).symlink_to(HERE.state / shared)
-    # Noted as what is up: on a machine with a Docker engine too, it is the local node that is tested here.
-    layout.record.write_text('{"kind": "local", "node_address": null}')
+    # As if a run was killed: on a machine with a Docker engine too, it is the local node that is tested here.
+    layout.node.mkdir()
     yield layout
     take_down(Steps(), layout)
 
