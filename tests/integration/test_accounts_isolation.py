@@ -190,6 +190,26 @@ async def test_a_tenant_is_closed_from_the_moment_it_is_released(accounts_world)
         assert (await service.client.get("/v1/users", headers=tenant.headers)).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "name"),
+    [
+        ("suspended", 403, "tenant-suspended"),
+        ("released", 401, "unauthenticated"),
+        ("active", 503, "tenant-unavailable"),
+    ],
+)
+async def test_a_tenant_that_was_closed_a_moment_ago_is_answered_by_its_state(accounts_world, state, status, name):
+    """The operator revokes the login's membership; what the service remembers is older."""
+    tenant = accounts_world.add_tenant()
+    async with accounts_world.service() as service:
+        assert (await service.client.get("/v1/users", headers=tenant.headers)).status_code == 200
+        accounts_world.set_state(tenant, state)
+        with accounts_world.app() as database:
+            database.execute(f"REVOKE {tenant.schema}_{SERVICE} FROM {accounts_world.login.user}")
+        answer = await service.client.get("/v1/users", headers=tenant.headers)
+    assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{name}")
+
+
 async def test_a_tenant_without_a_schema_is_unavailable_not_empty(accounts_world):
     tenant = accounts_world.add_tenant()
     with accounts_world.app() as database:

@@ -32,7 +32,7 @@ def _answer(status: int, description: str, **headers: object) -> dict[int | str,
 router = APIRouter(prefix="/v1/users", tags=["users"])
 
 
-def user_service(kit: ComponentsDep, session: TenancySessionDep) -> UserService:
+async def user_service(kit: ComponentsDep, session: TenancySessionDep) -> UserService:
     """Compose the service of this request."""
     return UserService(UserRepository(session), now=kit.now, new_id=uuid_utils.compat.uuid7)
 

@@ -11,6 +11,7 @@ from tenantry_kit.components import Components
 from tenantry_kit.correlation import current
 from tenantry_kit.pagination import DEFAULT_LIMIT, Limit, PageRequest
 from tenantry_kit.principal import Principal, unauthenticated
+from tenantry_kit.problems import TENANT_UNAVAILABLE, Problem
 from tenantry_kit.tenancy import TenancySession, TenantReplaced
 
 # It only describes the header in OpenAPI; the authenticator reads and judges it.
@@ -26,7 +27,7 @@ TenantHeader = Annotated[
 ]
 
 
-def components(request: Request) -> Components:
+async def components(request: Request) -> Components:
     """Return the components that the application was composed of."""
     return cast("Components", request.app.state.components)
 
@@ -62,24 +63,34 @@ def requires(scope: str) -> Callable[[Principal], Awaitable[None]]:
     return check
 
 
-async def unit_of_work(kit: ComponentsDep, who: PrincipalDep) -> AsyncIterator[TenancySession]:
+async def unit_of_work(request: Request, kit: ComponentsDep, who: PrincipalDep) -> AsyncIterator[TenancySession]:
     """Give the request's one transaction, in the principal's tenant."""
     try:
         async with kit.units.begin(who.scope) as session:
             yield session
     except TenantReplaced as error:
-        kit.registry.forget(who.id)
+        await _ask_again(request, kit, who)
         raise unauthenticated() from error
+    except Problem as problem:
+        if problem.type is TENANT_UNAVAILABLE:
+            await _ask_again(request, kit, who)
+        raise
+
+
+async def _ask_again(request: Request, kit: Components, who: Principal) -> None:
+    """Raise what the registry says now of a tenant that was not as it was remembered: released, suspended, gone."""
+    kit.registry.forget(who.id)
+    await kit.authenticator.authenticate(request.headers.get("authorization"), None)
 
 
 # Function scope: the transaction is committed before the response is sent, so a failed COMMIT is no 2xx.
 TenancySessionDep = Annotated[TenancySession, Depends(unit_of_work, scope="function")]
 
 
-def page_request(list_name: str) -> Callable[..., PageRequest]:
+def page_request(list_name: str) -> Callable[..., Awaitable[PageRequest]]:
     """Return a dependency that reads `limit` and `cursor` of this list."""
 
-    def read(
+    async def read(
         kit: ComponentsDep,
         who: PrincipalDep,
         limit: Annotated[Limit, Query(description="Rows in a page, at most.")] = DEFAULT_LIMIT,

@@ -1,0 +1,99 @@
+"""The accounts service on what the operator's own reconcilers made: login, Secret, schema, marker, registry and key."""
+
+import asyncio
+import io
+import os
+import sys
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from tenantry_accounts.app import SERVICE, accounts_app
+from tenantry_kit.components import compose
+from tenantry_kit.settings import ServiceSettings
+from tenantry_testing.accounts_world import CURSOR_KEY, SERVER
+
+
+async def _bearer(world, name):
+    """Make a key by the command that an administrator types; return the headers that carry it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tenantry_operator", "tenant", "create-key", name,
+        env=os.environ | {"TENANTRY_REGISTRY_URL": world.postgres.url("tenantry")},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return {"Authorization": f"Bearer {output.decode().strip()}"}
+
+
+@asynccontextmanager
+async def _service(world, folder):
+    """Mount the Secret that the operator wrote, and give a client of the service."""
+    directory = folder / SERVER
+    directory.mkdir()
+    for name, text in (await world.secret(f"tenantry-accounts-database-{SERVER}")).items():
+        (directory / name).write_text(text)
+    settings = ServiceSettings(databases_dir=folder, cursor_key=SecretStr(CURSOR_KEY), connect_timeout=2)
+    components = compose(SERVICE, settings, log_to=io.StringIO())
+    transport = httpx.ASGITransport(accounts_app(components), raise_app_exceptions=False)
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://accounts") as client:
+            yield client
+    finally:
+        await components.databases.close()
+
+
+@pytest.fixture
+async def client(world, tmp_path):
+    async with _service(world, tmp_path) as made:
+        yield made
+
+
+async def test_a_user_of_a_provisioned_tenant(world, client):
+    tenant = await world.provision("acme")
+    headers = await _bearer(world, "acme")
+    made = await client.post("/v1/users", json={"email": "ada@example.com"}, headers=headers)
+    assert made.status_code == 201, made.text
+    assert world.fetch("SELECT tenant_id::text, email FROM s_acme.users") == [
+        (tenant["status"]["id"], "ada@example.com")
+    ]
+    assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_no_key_reaches_another_tenant(world, client):
+    await world.provision("acme")
+    await world.provision("globex")
+    acme, globex = await _bearer(world, "acme"), await _bearer(world, "globex")
+    path = (await client.post("/v1/users", json={"email": "b@example.com"}, headers=globex)).headers["location"]
+    assert [(await client.request(method, path, headers=acme)).status_code for method in ("GET", "DELETE")] == [
+        404,
+        404,
+    ]
+    assert (await client.get("/v1/users", headers=acme)).json()["items"] == []
+    assert (await client.get(path, headers=globex)).status_code == 200
+
+
+async def test_a_remembered_key_ends_with_its_tenant_even_when_the_name_lives_on(world, client):
+    await world.provision("acme")
+    old = await _bearer(world, "acme")
+    assert (await client.get("/v1/users", headers=old)).status_code == 200
+    await world.leave("acme", "Delete")
+    await world.provision("acme")
+    assert (await client.post("/v1/users", json={"email": "a@example.com"}, headers=old)).status_code == 401
+    assert world.fetch("SELECT * FROM s_acme.users") == []
+    new = await _bearer(world, "acme")
+    assert (await client.get("/v1/users", headers=new)).json()["items"] == []
+
+
+async def test_a_released_tenant_is_closed_and_opens_again_when_it_is_adopted(world, client):
+    await world.provision("acme")
+    headers = await _bearer(world, "acme")
+    await client.post("/v1/users", json={"email": "ada@example.com"}, headers=headers)
+    await world.leave("acme", "Retain")
+    assert (await client.get("/v1/users", headers=headers)).status_code == 401
+    await world.provision("acme")
+    again = await _bearer(world, "acme")
+    listed = await client.get("/v1/users", headers=again)
+    assert [user["email"] for user in listed.json()["items"]] == ["ada@example.com"]
