@@ -54,6 +54,10 @@ class TestChoice:
         Record(Kind.LOCAL, "10.0.0.2").write(layout)
         assert choose(layout, {}) is Kind.LOCAL
 
+    def test_a_killed_run_is_resumed_as_what_it_was(self, layout: Layout) -> None:
+        layout.node.mkdir()
+        assert choose(layout, {}) is Kind.LOCAL
+
     def test_a_cluster_that_is_named_no_more_is_left(self, layout: Layout) -> None:
         Record(Kind.GIVEN, None).write(layout)
         assert choose(layout, {}) is Kind.KIND
@@ -88,6 +92,17 @@ def test_taking_down_a_named_cluster_only_forgets_it(layout: Layout) -> None:
     assert "stays" in out.getvalue()
     assert not layout.record.exists()
     assert not layout.kubeconfig.exists()
+
+
+def test_a_run_that_could_not_start_leaves_the_choice_open(
+    layout: Layout, engine: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.append(False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(ClusterError, match="needs root"):
+        ensure_cluster(Steps(io.StringIO()), layout, environment={})
+    engine.append(True)
+    assert choose(layout, {}) is Kind.KIND
 
 
 def test_taking_down_nothing_does_nothing(layout: Layout) -> None:

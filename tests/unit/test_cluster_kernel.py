@@ -9,6 +9,8 @@ from tenantry_cluster import Layout, kernel
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A checkout on a machine whose kernel has one of the settings that kubelet overwrites."""
     monkeypatch.setattr(kernel, "SETTINGS", tmp_path / "sys")
+    monkeypatch.setattr(kernel, "RUN", tmp_path / "run")
+    (tmp_path / "run").mkdir()
     (tmp_path / "sys" / "kernel").mkdir(parents=True)
     panic(tmp_path).write_text("1\n")
     return Layout(tmp_path)
@@ -19,10 +21,22 @@ def panic(folder: Path) -> Path:
 
 
 def test_settings_are_put_back_as_they_were_before_the_first_start(layout: Layout, tmp_path: Path) -> None:
-    kernel.remember_settings(layout)
+    kernel.remember_settings()
     panic(tmp_path).write_text("10\n")
     # A second start finds what kubelet wrote; that is not what the machine had.
-    kernel.remember_settings(layout)
+    kernel.remember_settings()
+    kernel.restore_settings(layout)
+    assert panic(tmp_path).read_text() == "1\n"
+
+
+def test_settings_stay_while_another_checkouts_node_needs_them(layout: Layout, tmp_path: Path) -> None:
+    kernel.remember_settings()
+    panic(tmp_path).write_text("10\n")
+    other = tmp_path / "run" / "tenantry-other"
+    other.mkdir()
+    kernel.restore_settings(layout)
+    assert panic(tmp_path).read_text() == "10\n"
+    other.rmdir()
     kernel.restore_settings(layout)
     assert panic(tmp_path).read_text() == "1\n"
 

@@ -54,6 +54,8 @@ def choose(layout: Layout, environment: Mapping[str, str]) -> Kind:
     known = record.read(layout)
     if known is not None and known.kind is not Kind.GIVEN:
         return known.kind
+    if teardown.anything_is_left(layout):
+        return Kind.LOCAL
     return Kind.KIND if engine_is_reachable() else Kind.LOCAL
 
 
@@ -87,9 +89,9 @@ def take_down(steps: Steps, layout: Layout) -> None:
 
 
 def _own(kind: Kind, steps: Steps, layout: Layout) -> str | None:
-    # Noted before it is true: a run that is killed midway is resumed, and taken down, as what it was.
-    Record(kind, None).write(layout)
     if kind is Kind.KIND:
+        # Noted before it is true, so that `down` knows of a run that is killed midway; a local node is seen without.
+        Record(kind, None).write(layout)
         cluster = KindCluster(layout)
         cluster.bring_up(steps)
         return cluster.node_address()

@@ -23,6 +23,8 @@ OVERWRITTEN = (
     "kernel/keys/root_maxbytes",
 )
 SETTINGS = Path("/proc/sys")
+RUN = Path("/run")
+REMEMBERED = "tenantry-kernel.json"
 
 
 def load_modules() -> None:
@@ -31,20 +33,22 @@ def load_modules() -> None:
         succeeds(["modprobe", "--all", "br_netfilter", "overlay"])
 
 
-def remember_settings(layout: Layout) -> None:
-    """Write down the kernel's settings before kubelet changes them; the first time counts."""
-    file = layout.node / "kernel.json"
+def remember_settings() -> None:
+    """Write down the machine's settings before a first node's kubelet changes them; a reboot forgets both."""
+    file = RUN / REMEMBERED
     if not file.exists():
         values = {name: (SETTINGS / name).read_text() for name in OVERWRITTEN if (SETTINGS / name).exists()}
         files.write(file, json.dumps(values))
 
 
 def restore_settings(layout: Layout) -> None:
-    """Put the kernel's settings back, if they were remembered."""
-    file = layout.node / "kernel.json"
-    if file.exists():
+    """Put the machine's settings back, unless another checkout's node is still there."""
+    file = RUN / REMEMBERED
+    others = [folder for folder in RUN.glob("tenantry-*/") if folder.name != layout.runtime.name]
+    if file.exists() and not others:
         for name, value in json.loads(file.read_text()).items():
             (SETTINGS / name).write_text(value)
+        file.unlink()
 
 
 def cgroup(layout: Layout) -> str:

@@ -61,7 +61,10 @@ class KindCluster:
     def take_down(self) -> bool:
         """Delete the cluster; whether there was one. ClusterError when the engine does not answer."""
         if not engine_is_reachable():
-            raise ClusterError("the Docker engine does not answer, which runs the kind cluster", cure="start Docker")
+            raise ClusterError(
+                "the Docker engine does not answer, which runs the kind cluster",
+                cure=f"start Docker, or forget the cluster: rm {self.layout.record}",
+            )
         if find_kind(self.layout) is None or not self._exists():
             return False
         self._delete()

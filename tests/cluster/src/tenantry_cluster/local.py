@@ -74,7 +74,7 @@ def _prepared(layout: Layout, pause: str) -> LocalNode:
     kernel.load_modules()
     if not network.is_up(net):
         network.bring_up(net)
-    kernel.remember_settings(layout)
+    kernel.remember_settings()
     kernel.make_cgroups(layout)
     node = LocalNode.of_checkout(layout, net)
     node.configure(pause)
