@@ -203,6 +203,8 @@ def test_a_dead_watch_makes_healthz_fail_and_what_it_missed_is_found_all_the_sam
         "TENANTRY_BEHIND_AFTER": "3",
     }
     with world.operator("a", kubeconfig=kubeconfig, **patient) as operator:
+        world.apply_service("seen")
+        wait_until(lambda: operator.metric("tenantry_watch_events_total", kind="ServiceDeployment") > 0, "a watch")
         proxy.freeze()
         world.apply_service("missed")
         wait_until(lambda: world.made("missed"), "the sweep finds it", limit=40)

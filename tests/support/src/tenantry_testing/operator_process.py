@@ -64,6 +64,8 @@ class OperatorProcess:
 
     def start(self) -> None:
         """Start; return at once."""
+        if self._output is not None:
+            self._output.close()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._output = self.log.open("ab")
         self._offset = self._output.tell()

@@ -1,0 +1,43 @@
+"""/metrics and /healthz over HTTP."""
+
+import aiohttp
+
+from tenantry_operator.engine.status_server import StatusServer
+from tenantry_operator.metrics import Metrics
+
+
+async def answer(server: StatusServer, path: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}{path}") as response,
+    ):
+        return response.status, await response.text()
+
+
+async def test_healthz_fails_while_there_are_problems_and_names_them() -> None:
+    problems: list[str] = []
+    server = StatusServer(Metrics(), lambda: problems)
+    await server.start("127.0.0.1", 0)
+    try:
+        assert await answer(server, "/healthz") == (200, "ok\n")
+        problems.append("the watch is dead")
+        assert await answer(server, "/healthz") == (503, "the watch is dead\n")
+    finally:
+        await server.close()
+
+
+async def test_objects_are_counted_by_condition() -> None:
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    stalled = {"status": {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Stalled", "status": "True"}]}}
+    metrics = Metrics()
+    metrics.observe_objects(lambda: [("Tenant", [ready, ready, stalled, {}])])
+    server = StatusServer(metrics, list)
+    await server.start("127.0.0.1", 0)
+    try:
+        _, text = await answer(server, "/metrics")
+    finally:
+        await server.close()
+    assert 'tenantry_objects{kind="Tenant"} 4.0' in text
+    assert 'tenantry_conditions{condition="Ready",kind="Tenant",status="True"} 2.0' in text
+    assert 'tenantry_conditions{condition="Stalled",kind="Tenant",status="True"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
