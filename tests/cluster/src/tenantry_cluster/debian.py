@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tenantry_cluster.layout import Layout
-from tenantry_cluster.locks import only_one
+from tenantry_cluster.lock import only_one
 from tenantry_cluster.running import run, succeeds
 from tenantry_cluster.steps import Steps
 

@@ -12,7 +12,7 @@ from tenantry_cluster.builders import Builder, Order, choose_builder
 from tenantry_cluster.dockerfiles import content_digest
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
-from tenantry_cluster.locks import only_one
+from tenantry_cluster.lock import only_one
 from tenantry_cluster.running import run
 from tenantry_cluster.steps import Steps
 

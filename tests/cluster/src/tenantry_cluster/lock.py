@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.steps import Steps
@@ -23,4 +24,13 @@ def alone(steps: Steps, layout: Layout) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        yield
+
+
+@contextmanager
+def only_one(file: Path) -> Iterator[None]:
+    """Wait until nobody else, in this process or another, is inside for the same file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield
