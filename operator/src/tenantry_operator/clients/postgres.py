@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from tenantry_operator.clients.sqlstate import (
@@ -288,15 +288,15 @@ def _make_room(pool: _Pool) -> None:
 
 
 def _alive(connection: Connection) -> bool:
-    """Say whether the server still holds its end. Costs no round trip: a closed socket reads as ready."""
-    pgconn = connection.pgconn
+    """Say whether the server still holds its end. Costs no round trip.
+
+    An idle server says nothing, but its farewell; that and a closed socket read as ready.
+    """
     try:
-        readable, _, _ = select.select([pgconn.socket], [], [], 0)
-        if readable:
-            pgconn.consume_input()
+        readable, _, _ = select.select([connection.pgconn.socket], [], [], 0)
     except (psycopg.Error, OSError, ValueError):
         return False
-    return bool(pgconn.status == ConnStatus.OK)
+    return not readable
 
 
 def _close_now(idle: list[_Idle]) -> None:
