@@ -265,10 +265,12 @@ def _waits_for(container: Raw) -> str:
     name, image, reason = container.get("name"), container.get("image"), str(waiting.get("reason", ""))
     if reason in ("ErrImagePull", "ImagePullBackOff"):
         return f"container {name}: ImagePullBackOff, the image {image} cannot be pulled"
-    if container.get("ready") or not (reason == "CrashLoopBackOff" or (container.get("restartCount") and ended)):
-        quiet = reason in ("", "ContainerCreating", "PodInitializing")
-        return "" if quiet else f"container {name}: {reason}, {waiting.get('message', '')}".rstrip(", ")
-    return f"container {name}: CrashLoopBackOff, it ended with exit code {(ended or {}).get('exitCode', 'unknown')}"
+    if reason == "ContainerCreating":
+        return f"container {name}: ContainerCreating, the image {image} is pulled or a volume is awaited"
+    if not container.get("ready") and (reason == "CrashLoopBackOff" or (container.get("restartCount") and ended)):
+        return f"container {name}: CrashLoopBackOff, it ended with exit code {(ended or {}).get('exitCode', 'unknown')}"
+    quiet = reason in ("", "PodInitializing")
+    return "" if quiet else f"container {name}: {reason}, {waiting.get('message', '')}".rstrip(", ")
 
 
 def _name(body: Raw) -> str:
