@@ -292,11 +292,12 @@ def _alive(connection: Connection) -> bool:
 
     An idle server says nothing, but its farewell; that and a closed socket read as ready.
     """
+    poller = select.poll()
     try:
-        readable, _, _ = select.select([connection.pgconn.socket], [], [], 0)
-    except (psycopg.Error, OSError, ValueError):
+        poller.register(connection.pgconn.socket, select.POLLIN)
+        return not poller.poll(0)
+    except (psycopg.Error, OSError):
         return False
-    return not readable
 
 
 def _close_now(idle: list[_Idle]) -> None:
