@@ -138,7 +138,7 @@ class TenantReconciler:
                 return await self._pass(tenant, registry)
         except DatabaseError as error:
             # Only the fence's own: the pass turns the others into problems.
-            raise Blocked(_registry_problem(error)) from error
+            raise Blocked(_registry_problem(error, registry.name)) from error
 
     async def _was_never_placed(self, tenant: Tenant) -> bool:
         """Whether nothing can have been made for a Tenant, for there is no registry; else it would never go."""
@@ -197,7 +197,7 @@ class TenantReconciler:
             said = f"the registry is not prepared yet; see DatabaseServer {registry.name}"
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
         except (DatabaseError, psycopg.Error) as error:
-            raise Blocked(_registry_problem(error)) from error
+            raise Blocked(_registry_problem(error, registry.name)) from error
 
     async def _desired(self, tenant: Tenant, registered: Registered) -> tuple[ServerAddress, DesiredTenant]:
         row = registered.row
@@ -368,6 +368,8 @@ def _check_place(tenant: Tenant, row: RegistryRow | None) -> None:
         raise Blocked(Problem(Reason.NOT_OURS, said, lasting=True))
 
 
-def _registry_problem(error: BaseException) -> Problem:
-    problem = database_problem(error, server="of the registry")
+def _registry_problem(error: BaseException, server: str) -> Problem:
+    problem = database_problem(error, server=server)
+    if problem.reason is Reason.SERVER_UNREACHABLE:
+        return problem
     return Problem(Reason.REGISTRY_UNAVAILABLE, f"the registry: {problem.message}", lasting=problem.lasting)

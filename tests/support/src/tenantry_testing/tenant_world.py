@@ -61,6 +61,7 @@ class TenantWorld:
     postgres: PostgresServer
     operator: Login
     settings: OperatorSettings
+    fence: Fence
     tenants: TenantReconciler
     databases: DatabaseServerReconciler
     counted: list[tuple[str, int]] = field(default_factory=list)
@@ -166,6 +167,14 @@ class TenantWorld:
             await self.reconcile(name)
         return found
 
+    async def settle(self) -> None:
+        """Sweep until nothing is found any more."""
+        for _ in range(PASSES):
+            # The second one finds what the first one only took note of.
+            if not await self.sweep() and not await self.sweep():
+                return
+        raise AssertionError(f"each sweep finds {await self.swept()}")
+
     def login(self, secret: dict[str, str]) -> psycopg.Connection[Any]:
         """Log in as the Secret says, over TLS; the caller closes it."""
         who = Login(secret["username"], secret["password"])
@@ -254,9 +263,9 @@ async def tenant_world(
         try:
             yield world
         finally:
-            await _clean(world)
+            await world.fence.close()
             await world.servers.close()
-            await asyncio.sleep(0)
+            await _clean(world)
 
 
 def build_world(
@@ -292,6 +301,7 @@ def build_world(
         postgres=postgres,
         operator=operator,
         settings=settings,
+        fence=fence,
         tenants=TenantReconciler(**parts),
         databases=DatabaseServerReconciler(**parts),
         counted=counted,
@@ -307,7 +317,6 @@ async def _clean(world: TenantWorld) -> None:
                 await world.kube.delete(resource, name)
     for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
         await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
-    await world.servers.close()
     world.postgres.start()
     _clean_postgres(world.postgres, operator=world.operator)
 

@@ -1,0 +1,212 @@
+"""What a hand changed comes back by itself; what is not the Tenant's is left alone."""
+
+import pytest
+
+from tenantry_operator.clients.kube import SECRETS, TENANTS
+from tenantry_testing.tenant_world import TenantWorld
+
+DROPPED = ("t_acme_app", "t_acme_ro", "t_acme_migrator", "t_acme_login_a", "s_acme_accounts")
+
+CHANGES = {
+    "a grant is revoked": ["REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app"],
+    "the services lose a table": ["REVOKE SELECT ON s_acme.users FROM s_acme_accounts"],
+    "a membership is revoked": ["REVOKE t_acme_app FROM t_acme_login_a"],
+    "the services are shut out": ["REVOKE s_acme_accounts FROM tenantry_svc_accounts_1"],
+    "the group of logins loses a member": ["REVOKE tenantry_tenants FROM t_acme_login_a"],
+    "the login becomes the owner": ["GRANT t_acme_owner TO t_acme_login_a"],
+    "the migrator inherits": ["ALTER ROLE t_acme_migrator INHERIT"],
+    "everybody may use the schema": ["GRANT ALL ON SCHEMA t_acme TO PUBLIC"],
+    "the login sees the services": [
+        "GRANT USAGE ON SCHEMA s_acme TO t_acme_login_a",
+        "GRANT ALL ON s_acme.users TO t_acme_login_a",
+    ],
+    "default privileges are emptied": [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner REVOKE ALL ON TABLES FROM t_acme_app",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+    ],
+    "settings are changed": [
+        "ALTER ROLE t_acme_login_a IN DATABASE app SET statement_timeout = 0",
+        "ALTER ROLE t_acme_login_a IN DATABASE app SET work_mem = '1GB'",
+        "ALTER ROLE t_acme_login_a IN DATABASE app RESET search_path",
+    ],
+    "the login is locked": ["ALTER ROLE t_acme_login_a NOLOGIN CONNECTION LIMIT 1 VALID UNTIL '2001-01-01'"],
+    "a role may make roles": ["ALTER ROLE t_acme_owner CREATEROLE CREATEDB LOGIN"],
+    "the login may read all": ["GRANT pg_read_all_data TO t_acme_login_a WITH ADMIN OPTION"],
+    "a table of another tenant is granted": [
+        "CREATE SCHEMA t_other AUTHORIZATION t_other_owner",
+        "CREATE TABLE t_other.things (id int)",
+        "ALTER TABLE t_other.things OWNER TO t_other_owner",
+        "GRANT SELECT (id), UPDATE ON t_other.things TO t_acme_login_a",
+        "GRANT USAGE, CREATE ON SCHEMA t_other TO t_acme_app",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_other_owner IN SCHEMA t_other GRANT SELECT ON TABLES TO t_acme_login_a",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_other_owner GRANT USAGE ON SCHEMAS TO t_acme_app",
+    ],
+    "rights on the database are granted": [
+        "GRANT TEMPORARY, CREATE ON DATABASE app TO t_acme_login_a",
+        "GRANT CONNECT ON DATABASE tenantry TO t_acme_login_a",
+    ],
+    "the schema is given away": ["ALTER SCHEMA t_acme OWNER TO t_other_owner"],
+}
+
+EVERYTHING = """
+SELECT kind, fact FROM (
+    SELECT 'role' AS kind, row(rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolconnlimit,
+        rolreplication, rolbypassrls, coalesce(rolvaliduntil < 'infinity', false))::text AS fact
+        FROM pg_roles WHERE rolname ~ '^[ts]_acme'
+    UNION ALL SELECT 'member', row(roleid::regrole, member::regrole, admin_option)::text FROM pg_auth_members
+        WHERE roleid::regrole::text ~ '^[ts]_acme' OR member::regrole::text ~ '^[ts]_acme'
+    UNION ALL SELECT 'schema', row(nspname, nspowner::regrole, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) a WHERE nspname ~ '^[ts]_'
+    UNION ALL SELECT 'table', row(relname, relowner::regrole, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) a WHERE relnamespace::regnamespace::text ~ '^[ts]_'
+    UNION ALL SELECT 'setting', row(setdatabase, setrole::regrole, one)::text
+        FROM pg_db_role_setting CROSS JOIN unnest(setconfig) one
+    UNION ALL SELECT 'default', row(defaclrole::regrole, defaclobjtype, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_default_acl CROSS JOIN LATERAL aclexplode(defaclacl) a
+        WHERE a.grantee::regrole::text ~ '^[ts]_acme' OR a.grantee = 0
+    UNION ALL SELECT 'database', row(datname, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_database CROSS JOIN LATERAL aclexplode(datacl) a WHERE a.grantee::regrole::text ~ '^[ts]_acme'
+) facts WHERE fact !~ 't_other_owner,t_other_owner' ORDER BY 1, 2
+"""
+"""All that the catalogue says of the tenant, asked in another way than the operator asks."""
+
+
+@pytest.mark.parametrize("role", DROPPED)
+async def test_a_dropped_role_comes_back(world: TenantWorld, role: str) -> None:
+    await world.provision("acme")
+    before = world.fetch(EVERYTHING)
+    await world.settle()
+    world.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    assert world.fetch(EVERYTHING) != before
+    assert "acme" in await world.sweep()
+    assert world.fetch(EVERYTHING) == before
+    with world.login(await world.secret("acme-database")) as connection:
+        connection.execute("SELECT 1")
+    assert "Repaired" in [reason for reason, _ in await world.events("acme")]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_was_changed_by_hand_is_put_right(world: TenantWorld, change: str) -> None:
+    world.execute("CREATE ROLE t_other_owner")
+    await world.provision("acme")
+    before = world.fetch(EVERYTHING)
+    await world.settle()
+    world.execute(*CHANGES[change])
+    assert "acme" in await world.sweep()
+    left = [fact for fact in world.fetch(EVERYTHING) if "t_other" not in fact[1]]
+    assert left == before
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    await world.settle()
+
+
+async def test_a_deleted_secret_comes_back_with_a_password_that_works(world: TenantWorld) -> None:
+    await world.provision("acme")
+    before = await world.secret("acme-database")
+    await world.kube.delete(SECRETS, "acme-database", namespace=world.settings.namespace)
+    await world.reconcile("acme")
+    after = await world.secret("acme-database")
+    assert after["password"] != before["password"]
+    with world.login(after) as connection:
+        connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("data", [{"password": "aHVudGVyMg=="}, {"host": "ZWxzZXdoZXJl"}, {"extra": "MQ=="}])
+async def test_an_edited_secret_is_made_true(world: TenantWorld, data: dict[str, str]) -> None:
+    await world.provision("acme")
+    before = await world.secret("acme-database")
+    await world.kube.merge_patch(SECRETS, "acme-database", {"data": data}, namespace=world.settings.namespace)
+    await world.reconcile("acme")
+    after = await world.secret("acme-database")
+    assert {**after, "password": "", "uri": ""} == {**before, "password": "", "uri": ""}
+    with world.login(after) as connection:
+        connection.execute("SELECT 1")
+
+
+async def test_a_lost_registry_row_is_written_from_the_marker(world: TenantWorld) -> None:
+    tenant = await world.provision("acme")
+    await world.settle()
+    world.execute("DELETE FROM tenantry.tenants", database="tenantry")
+    assert await world.sweep() == {"acme"}
+    rows = world.fetch("SELECT id::text, state FROM tenantry.tenants", database="tenantry")
+    assert rows == [(tenant["status"]["id"], "active")]
+
+
+async def test_another_secret_name_moves_the_credentials(world: TenantWorld) -> None:
+    await world.provision("acme")
+    password = (await world.secret("acme-database"))["password"]
+    await world.apply_tenant("acme", credentials={"secretName": "moved"})
+    await world.reconcile("acme")
+    assert await world.secret("acme-database") == {}
+    moved = await world.secret("moved")
+    assert moved["password"] != password
+    with world.login(moved) as connection:
+        connection.execute("SELECT 1")
+
+
+async def test_a_secret_of_somebody_else_is_left_alone(world: TenantWorld) -> None:
+    body = {"metadata": {"name": "acme-database", "namespace": world.settings.namespace}, "data": {"mine": "MQ=="}}
+    await world.kube.create(SECRETS, {"apiVersion": "v1", "kind": "Secret", **body})
+    await world.apply_tenant("acme")
+    await world.reconcile("acme")
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("False", "NotOurs")
+    assert world.condition(tenant, "Stalled") == ("True", "NotOurs")
+    assert await world.secret("acme-database") == {"mine": "1"}
+    await world.leave("acme", "Delete")
+    assert await world.secret("acme-database") == {"mine": "1"}
+    assert world.names_on_server("acme") == set()
+
+
+@pytest.mark.parametrize("comment", ["", "IS 'mine'"])
+async def test_roles_of_somebody_else_are_left_alone(world: TenantWorld, comment: str) -> None:
+    world.execute("CREATE ROLE t_acme_owner", *([f"COMMENT ON ROLE t_acme_owner {comment}"] if comment else []))
+    await world.apply_tenant("acme")
+    await world.reconcile("acme")
+    assert world.condition(await world.tenant("acme"), "Stalled") == ("True", "NotOurs")
+    assert world.names_on_server("acme") == {"t_acme_owner"}
+    await world.leave("acme", "Delete")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert world.names_on_server("acme") == {"t_acme_owner"}
+
+
+async def test_a_refused_tenant_goes_on_when_the_cause_is_gone(world: TenantWorld) -> None:
+    world.execute("CREATE ROLE t_acme_owner")
+    await world.apply_tenant("acme")
+    await world.reconcile("acme")
+    await world.settle()
+    world.execute("DROP ROLE t_acme_owner")
+    assert await world.sweep() == {"acme"}
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
+async def test_what_only_an_administrator_can_undo_stops_nothing_else(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await world.settle()
+    world.execute(
+        "CREATE TABLE public.secrets (id int)",
+        "GRANT SELECT ON public.secrets TO t_acme_login_a",
+        "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app",
+    )
+    await world.sweep()
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("False", "PrivilegesMissing")
+    assert world.condition(tenant, "Stalled") == ("True", "PrivilegesMissing")
+    assert "public.secrets" in world.message(tenant)
+    assert world.fetch("SELECT has_schema_privilege('t_acme_app', 't_acme', 'USAGE')") == [(True,)]
+    world.execute("REVOKE SELECT ON public.secrets FROM t_acme_login_a")
+    await world.settle()
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
+async def test_an_open_transaction_of_the_tenant_does_not_stop_the_operator(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await world.settle()
+    secret = await world.secret("acme-database")
+    with world.login(secret) as connection, connection.transaction():
+        connection.execute("SET LOCAL ROLE t_acme_owner")
+        connection.execute("CREATE TABLE things (id int)")
+        connection.execute("SELECT pg_advisory_xact_lock(1)")
+        world.execute("REVOKE t_acme_app FROM t_acme_login_a", "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app")
+        assert await world.sweep() == {"acme"}
+        assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
