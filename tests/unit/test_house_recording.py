@@ -36,6 +36,11 @@ def test_a_renamed_message_shares_no_name_or_id() -> None:
     assert words[5:] == ["999999999999", "42"]
 
 
+def test_the_end_of_an_id_is_no_number() -> None:
+    digits = "0198c2f0-0000-7000-8000-000000000001"
+    assert values_of([a_message(f"SELECT '{digits}'")]) == {digits}
+
+
 def test_values_are_found_in_statements_and_parameters() -> None:
     message = Message("1", "app", "", statement="SELECT 123456789012", parameters=(None, "-987654321"), extended=True)
     assert values_of([message]) == {"123456789012", "-987654321"}

@@ -4,12 +4,14 @@ import asyncio
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tenantry_testing.bench.api import CONCURRENCY, SECRETS, TENANTS, Api, ReadyWatch, tenant_body
+from tenantry_testing.bench.budget import requests_by_verb
 from tenantry_testing.bench.recording import Message, Renaming, batches, recorded, values_of
 from tenantry_testing.bench.samples import spread, write_samples
 from tenantry_testing.bench.world import BenchWorld
@@ -45,17 +47,37 @@ async def measure_fleet(world: BenchWorld) -> str:
     """The line that is printed; both arms' samples go to `fleet.json`. Seconds until the last Tenant is Ready."""
     specimen = await _record(world)
     pairs: list[dict[str, float]] = []
+    requests: dict[str, Counter[str]] = {}
     for number in range(PAIRS):
         arms = [_ours, _raw] if number % 2 == 0 else [_raw, _ours]
-        pairs.append({arm.__name__.strip("_"): await arm(world, specimen, number) for arm in arms})
+        pair: dict[str, float] = {}
+        for arm in arms:
+            name = arm.__name__.strip("_")
+            since = len(world.plane.audited())
+            pair[name] = await arm(world, specimen, number)
+            requests[name] = requests_by_verb(world.plane, since)
+        pairs.append(pair)
+    return _told(world, specimen, pairs, requests=requests)
+
+
+def _told(
+    world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, float]], *, requests: dict[str, Counter[str]]
+) -> str:
     ratios = [pair["ours"] / pair["raw"] for pair in pairs]
-    statements = len(specimen.messages)
-    samples = {"unit": "s", "tenants": FLEET, "pairs": pairs, "ratios": ratios, "statements_per_tenant": statements}
+    samples = {
+        "unit": "s",
+        "tenants": FLEET,
+        "pairs": pairs,
+        "ratios": ratios,
+        "postgres_messages_per_tenant": len(specimen.messages),
+        "api_requests_of_the_last_pair": requests,
+    }
     write_samples(world.layout, "fleet", samples)
     ours, raw = ([pair[arm] for pair in pairs] for arm in ("ours", "raw"))
     return (
-        f"{FLEET} Tenants at once, {PAIRS} pairs: ratio {spread(ratios, digits=2)}; "
-        f"ours {spread(ours, digits=2)} s, the raw script {spread(raw, digits=2)} s; {statements} statements a Tenant"
+        f"{FLEET} Tenants at once, {len(pairs)} pairs: ratio {spread(ratios, digits=2)}; "
+        f"ours {spread(ours, digits=2)} s, the raw script {spread(raw, digits=2)} s; "
+        f"{len(specimen.messages)} messages to Postgres for a Tenant"
     )
 
 
@@ -101,6 +123,7 @@ async def _raw(world: BenchWorld, specimen: Specimen, number: int) -> float:
     async with Api.of(world.plane) as api:
         await asyncio.gather(*(api.create(TENANTS, tenant_body(name)) for name in names))
         seconds = await _run_script(world, specimen, names)
+        world.expect_tenants(f"bench_r{number}_", FLEET)
         await asyncio.gather(*(api.delete(f"{TENANTS}/{name}") for name in names))
         await asyncio.gather(*(api.delete(f"{SECRETS}/{name}-database") for name in names))
     world.drop_tenants(f"bench_r{number}_")

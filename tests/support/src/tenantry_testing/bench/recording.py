@@ -93,8 +93,8 @@ def _parameters(text: str) -> tuple[str | None, ...]:
     return tuple(None if found["null"] else found["text"].replace("''", "'") for found in PARAMETER.finditer(text))
 
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-LONG_NUMBER = re.compile(r"(?<![\w.])-?\d{9,19}(?![\w.])")
+# One pattern for both, since the end of a UUID may look like a number.
+VALUE = re.compile(r"(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})|(?<![\w.-])-?\d{9,19}(?![\w.-])")
 
 
 class Renaming:
@@ -113,11 +113,14 @@ class Renaming:
     def text(self, text: str) -> str:
         text = text.replace(self._recorded, self._name)
         text = text.replace(self._recorded.replace("-", "_"), self._name.replace("-", "_"))
-        text = UUID.sub(lambda found: self._own(found[0], str(uuid4())), text)
-        return LONG_NUMBER.sub(lambda found: self._own(found[0], _number_like(found[0])), text)
+        return VALUE.sub(self._own, text)
 
-    def _own(self, value: str, fresh: str) -> str:
-        return value if value in self._kept else self._values.setdefault(value, fresh)
+    def _own(self, found: re.Match[str]) -> str:
+        value = found[0]
+        if value in self._kept:
+            return value
+        fresh = str(uuid4()) if found["id"] else _number_like(value)
+        return self._values.setdefault(value, fresh)
 
     def message(self, message: Message) -> Message:
         parameters = tuple(None if value is None else self.text(value) for value in message.parameters)
@@ -132,7 +135,7 @@ def _number_like(value: str) -> str:
 def values_of(messages: Sequence[Message]) -> frozenset[str]:
     """The ids and long numbers that messages carry: what two recordings share belongs to no Tenant."""
     texts = [text for message in messages for text in (message.statement, *message.parameters) if text]
-    return frozenset(value for text in texts for pattern in (UUID, LONG_NUMBER) for value in pattern.findall(text))
+    return frozenset(found[0] for text in texts for found in VALUE.finditer(text))
 
 
 def batches(messages: Sequence[Message]) -> list[dict[str, object]]:

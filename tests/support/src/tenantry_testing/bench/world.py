@@ -53,6 +53,7 @@ class BenchWorld:
         settings = {
             "TENANTRY_REGISTRY_SERVER": SERVER,
             "TENANTRY_SWEEP_INTERVAL": str(sweep_seconds),
+            "TENANTRY_STUCK_AFTER": str(200 + sweep_seconds),
             "TENANTRY_LOG_LEVEL": "info",
         }
         operator = OperatorProcess(self.plane.kubeconfig, self.folder / "operator.log", env=settings)
@@ -76,6 +77,18 @@ class BenchWorld:
     def operator_url(self, database: str) -> str:
         """The operator's own log-in, with verified TLS."""
         return self.postgres.url(database, self.login)
+
+    def expect_tenants(self, prefix: str, count: int) -> None:
+        """Make sure that so many Tenants are whole: both schemas and an active row. Raises AssertionError."""
+        with self.postgres.connect("app") as connection:
+            schemas = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname ~ %s", [f"^[ts]_{prefix}"])
+            assert schemas.fetchone() == (2 * count,)
+        with self.postgres.connect("tenantry") as registry:
+            rows = registry.execute(
+                "SELECT count(*) FROM tenantry.tenants WHERE name ^@ %s AND state = 'active'",
+                [prefix.replace("_", "-")],
+            )
+            assert rows.fetchone() == (count,)
 
     def drop_tenants(self, prefix: str) -> None:
         """Drop the schemas, roles and registry rows of the Tenants whose names in Postgres start with `prefix`."""
