@@ -1,7 +1,5 @@
 """A Tenant leaves: with its data or without, and never with somebody else's."""
 
-import asyncio
-
 import psycopg
 import pytest
 
@@ -153,7 +151,7 @@ async def test_an_unreachable_server_holds_the_tenant_until_it_is_back(world: Te
     world.postgres.stop()
     await world.leave("acme", "Delete")
     assert world.condition(await world.tenant("acme"), "Deleting") == ("True", "ServerUnreachable")
-    await asyncio.to_thread(world.postgres.start)
+    world.postgres.start()
     await world.reconcile("acme")
     assert await world.kube.get(TENANTS, "acme") is None
     assert world.names_on_server("acme") == set()
