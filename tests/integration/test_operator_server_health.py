@@ -167,6 +167,17 @@ async def test_a_server_of_another_installation_is_refused(bare_world: TenantWor
     assert "another" in world.message(server)
 
 
+async def test_one_server_serves_one_databaseserver_at_a_time(world: TenantWorld) -> None:
+    world.postgres.make_database("elsewhere", owner=world.operator.user)
+    await world.apply_server("second", database="elsewhere")
+    assert world.condition(await world.server("second"), "Stalled") == ("True", "NotOurs")
+    assert "/primary" in world.message(await world.server("second"))
+    await world.kube.delete(DATABASESERVERS, "primary")
+    await world.reconcile_server()
+    await world.reconcile_server("second")
+    assert world.condition(await world.server("second"), "Ready") == ("True", "Connected")
+
+
 async def test_an_outage_is_said_and_ends_by_itself(world: TenantWorld) -> None:
     await world.provision("acme")
     await world.settle()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import psycopg
 from psycopg import AsyncConnection, sql
 
 from tenantry_migrations import REGISTRY, REGISTRY_SCHEMA, VERSION_TABLE, upgrade_registry, version_query
@@ -96,19 +95,20 @@ async def _missing_grants(connection: Connection) -> list[Statement]:
     return list(missing.values())
 
 
-async def close_services(connection: Connection, logins: Sequence[str]) -> None:
-    """Let no service log in any more: the DatabaseServer is leaving."""
-    for login in logins:
-        try:
-            await connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(login)))
-        except psycopg.errors.UndefinedObject:
-            continue
+async def let_go(connection: Connection, logins: Sequence[str], *, held: str, free: str) -> None:
+    """Let no service log in any more, and another DatabaseServer hold the server; nothing if it is not held by us."""
+    cursor = await connection.execute("SELECT shobj_description(%s::regrole, 'pg_authid')", (OWNER,))
+    if await cursor.fetchone() != (held,):
+        return
+    closed = [sql.SQL("ALTER ROLE {} NOLOGIN").format(sql.Identifier(login)) for login in logins]
+    mark = sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(OWNER), sql.Literal(free))
+    await connection.execute(sql.SQL(";\n").join([LIMITS, *closed, mark]))
 
 
 def _statements(action: plan.ServerPlanAction, context: ServerContext) -> Sequence[Statement]:
     match action:
-        case plan.ClaimServer(installation=installation):
-            return [sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(OWNER), sql.Literal(installation))]
+        case plan.ClaimServer(claim=mark):
+            return [sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(OWNER), sql.Literal(mark))]
         case plan.GrantOnDatabase(grant=g):
             return [_on_database("GRANT {} ON DATABASE {} TO {}", g)]
         case plan.RevokeOnDatabase(grant=g):

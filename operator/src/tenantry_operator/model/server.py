@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from tenantry_operator.model.tenant import Grant, Membership, ObservedSecret, Place, Role
 
 
+def claim(installation: str, server: str) -> str:
+    """Return the comment by which a DatabaseServer holds a server; without its name the server is free to hold.
+
+    The shared roles are the whole server's: two DatabaseServers of one server would take turns at the passwords.
+    """
+    return f"{installation}/{server}"
+
+
 @dataclass(frozen=True)
 class ServerCatalogue:
     """One database of a server, and the roles that all tenants share."""
@@ -28,7 +36,7 @@ class ServerCatalogue:
     database_grants: frozenset[Grant] = frozenset()
     public_grants: frozenset[Grant] = frozenset()
     """What PUBLIC may do in the schema public."""
-    installation: str | None = None
+    claim: str | None = None
     """Whose server it is: the comment on the shared owner role."""
 
 

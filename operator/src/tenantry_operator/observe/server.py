@@ -22,7 +22,7 @@ SELECT jsonb_build_object(
     'may_create_databases', me.rolcreatedb,
     'owns_database', (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()),
     'may_end_sessions', pg_has_role('pg_signal_backend', 'USAGE'),
-    'installation', (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %(owner)s),
+    'claim', (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %(owner)s),
     'databases', (SELECT coalesce(jsonb_agg(datname), '[]')
         FROM pg_database WHERE datname = ANY (%(databases)s::name[])),
     'roles', (SELECT coalesce(jsonb_agg(jsonb_build_array(

@@ -90,7 +90,7 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-async def observe_installation(connection: AsyncConnection[Any]) -> str | None:
+async def observe_claim(connection: AsyncConnection[Any]) -> str | None:
     """Return whose the server is: what the shared owner role says. None when it was never prepared."""
     query = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s"
     row = await (await connection.execute(query, (OWNER,))).fetchone()

@@ -6,7 +6,7 @@ from typing import Final
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login, service_secret
-from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue
+from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import PUBLIC, Grant, Membership, Role
 from tenantry_operator.plan.actions import (
     Action,
@@ -29,7 +29,7 @@ TOO_MUCH: Final = "nobody should hold it"
 class ClaimServer(Action):
     """Say on the shared owner role whose server it is."""
 
-    installation: str
+    claim: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +122,12 @@ def _lacking(desired: DesiredServer, catalogue: ServerCatalogue) -> Iterator[str
 
 def _not_ours(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal | None:
     catalogue = observed.catalogue
-    if OWNER in catalogue.roles and catalogue.installation != desired.installation:
-        whose = f"installation {catalogue.installation}" if catalogue.installation else "nobody that is known"
+    free = (claim(desired.installation, ""), claim(desired.installation, desired.name))
+    if OWNER in catalogue.roles and catalogue.claim not in free:
         said = (
-            f"role {OWNER} exists on the server and belongs to {whose}; this is {desired.installation}. Give the "
-            "operator that installation's id if it took over, or use another server"
+            f"role {OWNER} of the server bears the mark {catalogue.claim!r}, and this is {free[1]!r} (installation/"
+            "DatabaseServer). One server serves one DatabaseServer of one installation; if this one took over, "
+            f"an administrator writes its mark: COMMENT ON ROLE {OWNER} IS '{free[1]}'"
         )
         return ServerRefusal(Reason.NOT_OURS, said)
     for secret in observed.secrets.values():
@@ -168,8 +169,9 @@ def _actions(desired: DesiredServer, observed: ObservedServer) -> Iterator[Serve
 def _roles(desired: DesiredServer, catalogue: ServerCatalogue) -> Iterator[ServerPlanAction]:
     for role in (OWNER, TENANTS):
         yield from _role(catalogue.roles.get(role), Role(role, 0))
-    if OWNER not in catalogue.roles:
-        yield ClaimServer(installation=desired.installation, reason="it says whose server it is")
+    if catalogue.claim != claim(desired.installation, desired.name):
+        mark = claim(desired.installation, desired.name)
+        yield ClaimServer(claim=mark, reason="it says whose server it is")
     for service in SERVICES:
         login = service_login(service)
         yield from _role(catalogue.roles.get(login), Role(login, 0, login=True, inherit=False))

@@ -17,7 +17,7 @@ from tenantry_operator.apply.secrets import WantedSecret, delete_secret, write_s
 from tenantry_operator.apply.server import (
     ServerContext,
     apply_on_server,
-    close_services,
+    let_go,
     login_oids,
     prepare_registry,
     registry_is_ready,
@@ -31,7 +31,7 @@ from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.names import SERVICES, service_login, service_secret
-from tenantry_operator.model.server import DesiredServer, ObservedServer
+from tenantry_operator.model.server import DesiredServer, ObservedServer, claim
 from tenantry_operator.model.tenant import ObservedSecret
 from tenantry_operator.observe.registry import count_tenants
 from tenantry_operator.observe.secrets import observe_secret
@@ -269,20 +269,21 @@ class DatabaseServerReconciler:
             )
             if secret is not None and secret.ours:
                 await delete_secret(self._kube, secret)
-        await self._close_services(name)
+        await self._let_go(name)
         await self._patch_finalizers(body, [one for one in server.metadata.finalizers if one != api.FINALIZER])
         await self._servers.forget(name)
         self._addresses.forget(name)
         return Result()
 
-    async def _close_services(self, name: str) -> None:
+    async def _let_go(self, name: str) -> None:
         """Shut the services out as far as the server can be reached; a server that is gone does not keep the object."""
         try:
             address = await self._addresses.address(name)
             async with self._servers.connection(address) as connection:
-                await close_services(connection, [service_login(service) for service in SERVICES])
+                held, free = claim(self._settings.installation_id, name), claim(self._settings.installation_id, "")
+                await let_go(connection, [service_login(service) for service in SERVICES], held=held, free=free)
         except (NoAddress, DatabaseError, psycopg.Error) as error:
-            logger.warning("the services' logins stay", extra={"server": name, "error": str(error)})
+            logger.warning("the server was not let go", extra={"server": name, "error": str(error)})
 
     def _users(self, name: str) -> list[str]:
         """Name the Tenants that are, or ask to be, on the server."""

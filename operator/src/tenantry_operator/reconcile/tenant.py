@@ -22,10 +22,11 @@ from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, ObservedTenant, Place, RegistryRow
 from tenantry_operator.observe.registry import Registered, read_registered
 from tenantry_operator.observe.secrets import observe_secret
-from tenantry_operator.observe.tenant import observe_catalogue, observe_installation
+from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
 from tenantry_operator.plan.status import Problem, reason_shown
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
@@ -244,10 +245,10 @@ class TenantReconciler:
         """Touch no server that is not prepared, or that another installation has prepared."""
         try:
             async with self._servers.connection(address) as connection:
-                installation = await observe_installation(connection)
+                held = await observe_claim(connection)
         except (DatabaseError, psycopg.Error) as error:
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
-        if installation != desired.installation:
+        if held != claim(desired.installation, address.name):
             said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
             raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
 

@@ -167,6 +167,20 @@ class TenantWorld:
             await self.reconcile(name)
         return found
 
+    async def restart(self) -> None:
+        """Forget all that a process knows, as one that is started anew; the sessions of the old one are ended."""
+        await self.fence.close()
+        await self.servers.close()
+        fresh = build_world(
+            self.kube,
+            self.postgres,
+            operator=self.operator,
+            namespace=self.settings.namespace,
+            counted=self.counted,
+        )
+        self.servers, self.cache, self.fence = fresh.servers, fresh.cache, fresh.fence
+        self.tenants, self.databases = fresh.tenants, fresh.databases
+
     async def settle(self) -> None:
         """Sweep until nothing is found any more."""
         for _ in range(PASSES):

@@ -1,0 +1,83 @@
+"""A process that dies anywhere in a pass leaves nothing that the next one does not put right."""
+
+import pytest
+
+from tenantry_operator.clients.kube import TENANTS
+from tenantry_testing.tenant_world import TenantWorld
+
+
+class Killed(BaseException):
+    """The process ends here: nothing catches it, as nothing catches SIGKILL."""
+
+
+def crash_after(world: TenantWorld, calls: int) -> None:
+    """Let so many more requests and transactions through, and then none; `calls` counts both."""
+    left = iter(range(calls))
+
+    def guard() -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    world.kube._guard = guard
+    world.servers._guard = guard
+
+
+async def until_it_dies(world: TenantWorld, name: str, calls: int) -> bool:
+    """Run a pass that dies; say whether it did."""
+    await world.refresh()
+    crash_after(world, calls)
+    try:
+        await world.tenants.reconcile(next(key for key in world.cache.keys("Tenant") if key.name == name))
+    except Killed:
+        return True
+    finally:
+        world.kube._guard = None
+        world.servers._guard = None
+    return False
+
+
+STEPS = range(14)
+"""More than a pass has requests and transactions."""
+
+
+@pytest.mark.parametrize("calls", STEPS)
+async def test_provisioning_survives_a_crash(world: TenantWorld, calls: int) -> None:
+    await world.apply_tenant("acme")
+    await until_it_dies(world, "acme", calls)
+    await world.restart()
+    await world.reconcile("acme")
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("True", "Provisioned"), tenant["status"]
+    with world.login(await world.secret("acme-database")) as connection:
+        connection.execute("SELECT 1")
+    assert world.fetch("SELECT count(*), min(state) FROM tenantry.tenants", database="tenantry") == [(1, "active")]
+    await world.settle()
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_deletion_survives_crashes(world: TenantWorld, policy: str) -> None:
+    await world.provision("acme")
+    changes = {"spec": {"deletionPolicy": policy, "deletionProtection": "Disabled"}}
+    await world.kube.merge_patch(TENANTS, "acme", changes)
+    await world.kube.delete(TENANTS, "acme")
+    died = 0
+    for calls in STEPS:
+        if await world.kube.get(TENANTS, "acme") is not None:
+            died += await until_it_dies(world, "acme", calls)
+    assert died >= 5
+    await world.restart()
+    await world.reconcile("acme")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert await world.secret("acme-database") == {}
+    left = world.names_on_server("acme")
+    assert left == (set() if policy == "Delete" else left - {"t_acme_login_a"})
+
+
+async def test_nothing_is_left_of_a_tenant_that_is_deleted_half_made(world: TenantWorld) -> None:
+    for calls in (6, 7, 8, 9, 10):
+        await world.apply_tenant("acme")
+        await until_it_dies(world, "acme", calls)
+        await world.restart()
+        await world.leave("acme", "Delete")
+        assert world.names_on_server("acme") == set()
+        assert await world.secret("acme-database") == {}
