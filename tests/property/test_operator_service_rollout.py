@@ -135,6 +135,7 @@ class Rollout(RuleBasedStateMachine):
         served = self._served()
         self.last_served |= dict.fromkeys(served, self.cluster.now)
         somebody = any(map(self.cluster.ready, served)) and self.cluster.desired.replicas
+        before = self.cluster.observe().selected
         if somebody and isinstance(action, ScaleDeployment) and action.replicas == 0:
             self._check_drained(action.name.rpartition("-")[2], served)
         if isinstance(action, CreateChild | ReplaceChild) and action.event == "RevisionPromoted":
@@ -143,6 +144,8 @@ class Rollout(RuleBasedStateMachine):
         if somebody and isinstance(action, ReplaceChild) and action.body["kind"] == "HTTPRoute":
             route = self.cluster.observe().route
             assert route is None or all(map(self.cluster.ready, route.weights)), action.reason
+        if self.cluster.desired.replicas and before and self.cluster.ready(before):
+            assert self.cluster.ready(self.cluster.observe().selected or ""), action.reason
 
     def _served(self) -> set[str]:
         """Return the revisions that requests may go to now."""

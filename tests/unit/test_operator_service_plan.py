@@ -298,3 +298,52 @@ def test_names_of_forty_characters_fit() -> None:
     cluster = MemoryCluster(body)
     cluster.settle()
     assert max(len(name) for _, name in cluster.objects) <= 63
+
+
+def test_requests_stay_where_pods_are_ready_when_the_gaining_side_has_none(serving: MemoryCluster) -> None:
+    stable = serving.desired.revision
+    serving.ask(image="b")
+    serving.reconcile()
+    serving.grow(serving.desired.revision, 1)
+    serving.reconcile()
+    serving.grow(stable, -2)
+    serving.ask(image="c")
+    serving.reconcile()
+    assert serving.weights() == {"b": 100}
+    serving.grow(stable, 2)
+    serving.reconcile()
+    assert serving.weights() == {"a": 100}
+
+
+def test_a_promoted_deployment_deleted_by_hand_leaves_the_draining_side_in_charge(serving: MemoryCluster) -> None:
+    serving.ask(image="b")
+    for _ in range(3):
+        serving.reconcile()
+        serving.turn(0)
+    serving.reconcile()
+    revision = serving.desired.revision
+    assert (serving.selected(), serving.replicas()) == ("b", {"a": 2, "b": 2})
+    del serving.objects["Deployment", serving.desired.child(revision)]
+    serving.pods[revision] = 0
+    serving.reconcile()
+    serving.turn(0)
+    serving.grow(revision, -1)
+    serving.reconcile()
+    assert (serving.selected(), serving.weights()) == ("a", {"a": 50, "b": 50})
+    serving.settle()
+    assert (serving.selected(), serving.replicas()) == ("b", {"a": 0, "b": 2})
+
+
+def test_what_the_service_selects_is_not_scaled_in_before_it_selects_something_else(serving: MemoryCluster) -> None:
+    old = serving.desired.child(serving.desired.revision)
+    serving.ask(image="b")
+    serving.settle()
+    serving.by_hand("Deployment", old)["spec"]["replicas"] = 1
+    selector = serving.by_hand("Service", "shop")["spec"]["selector"]
+    selector["tenantry.dev/revision"] = old.removeprefix("shop-")
+    plan = serving.plan()
+    assert not any(isinstance(action, ScaleDeployment) for action in plan.actions)
+    serving.play(plan.actions)
+    assert (serving.selected(), serving.replicas()) == ("b", {"a": 1, "b": 2})
+    serving.settle()
+    assert serving.replicas() == {"a": 0, "b": 2}
