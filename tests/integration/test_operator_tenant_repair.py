@@ -1,8 +1,15 @@
 """What a hand changed comes back by itself; what is not the Tenant's is left alone."""
 
+import asyncio
+
 import pytest
 
+from tenantry_operator.apply.tenant import apply_on_server
+from tenantry_operator.apply.tenant_sql import Context
 from tenantry_operator.clients.kube import SECRETS, TENANTS
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.observe.tenant import observe_catalogue
+from tenantry_operator.plan.actions import DropData
 from tenantry_testing.tenant_world import TenantWorld
 
 DROPPED = ("t_acme_app", "t_acme_ro", "t_acme_migrator", "t_acme_login_a", "s_acme_accounts")
@@ -199,14 +206,37 @@ async def test_what_only_an_administrator_can_undo_stops_nothing_else(world: Ten
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
 
 
-async def test_an_open_transaction_of_the_tenant_does_not_stop_the_operator(world: TenantWorld) -> None:
-    await world.provision("acme")
+async def test_a_lock_that_the_tenant_holds_delays_its_own_pass_only(world: TenantWorld) -> None:
+    for name in ("acme", "beta"):
+        await world.provision(name)
     await world.settle()
-    secret = await world.secret("acme-database")
-    with world.login(secret) as connection, connection.transaction():
+    world.execute("REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app", "REVOKE USAGE ON SCHEMA t_beta FROM t_beta_app")
+    with world.login(await world.secret("acme-database")) as connection, connection.transaction():
         connection.execute("SET LOCAL ROLE t_acme_owner")
-        connection.execute("CREATE TABLE things (id int)")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(1)")
-        world.execute("REVOKE t_acme_app FROM t_acme_login_a", "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app")
-        assert await world.sweep() == {"acme"}
-        assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+        # The owner may do so, and thereby holds the schema's row of the catalogue.
+        connection.execute("GRANT USAGE ON SCHEMA t_acme TO t_acme_ro")
+        async with asyncio.timeout(20):
+            results = [await world.reconcile_once(name) for name in ("acme", "beta")]
+    assert [result.failed for result in results] == [True, False]
+    assert world.condition(await world.tenant("beta"), "Ready") == ("True", "Provisioned")
+    assert world.condition(await world.tenant("acme"), "Reconciling") == ("True", "Retrying")
+    await world.reconcile("acme")
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
+async def test_nothing_is_done_when_the_marker_changed_since_it_was_read(world: TenantWorld) -> None:
+    await world.provision("acme")
+    names = TenantNames("acme")
+    drop = DropData(schemas=names.schemas, roles=names.roles, reason="a test")
+    address = await world.addresses.address("primary")
+    async with world.servers.connection(address) as connection:
+        catalogue, _ = await observe_catalogue(connection, names)
+        world.execute("COMMENT ON ROLE t_acme_owner IS 'another'")
+        applied = await apply_on_server(
+            connection, [drop], context=Context(names, "app"), marker_text=catalogue.marker_text
+        )
+    assert applied.done == ()
+    assert applied.failed[0].failure.transient
+    assert world.names_on_server("acme") == {*names.roles, *names.schemas}

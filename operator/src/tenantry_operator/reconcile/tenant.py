@@ -97,6 +97,10 @@ class TenantReconciler:
         """Yield the Tenants of which something changed since their last pass; bulk reads only."""
         return self._sweep.run()
 
+    def forget(self, name: str) -> None:
+        """Look at the Tenant with fresh eyes in its next pass, whoever asks for it."""
+        self._sweep.forget(name)
+
     async def reconcile(self, key: Key) -> Result:
         """Run one pass; a Tenant that is gone, or that has let go of us, is left alone."""
         body = self._cache.get(key)

@@ -62,6 +62,7 @@ class TenantWorld:
     operator: Login
     settings: OperatorSettings
     fence: Fence
+    addresses: Addresses
     tenants: TenantReconciler
     databases: DatabaseServerReconciler
     counted: list[tuple[str, int]] = field(default_factory=list)
@@ -142,6 +143,12 @@ class TenantWorld:
         """Run passes over the Tenant until one does not ask for another; return the last result."""
         return await self._reconcile(self.tenants, Key("Tenant", name), passes)
 
+    async def reconcile_once(self, name: str) -> Result:
+        """Run one pass, as the sweep would ask for it."""
+        await self.refresh()
+        self.tenants.forget(name)
+        return await self.tenants.reconcile(Key("Tenant", name))
+
     async def reconcile_at_once(self, names: Sequence[str]) -> None:
         """Run passes over several Tenants side by side, as the workers do, until none asks for another."""
         await self.refresh()
@@ -179,6 +186,7 @@ class TenantWorld:
             counted=self.counted,
         )
         self.servers, self.cache, self.fence = fresh.servers, fresh.cache, fresh.fence
+        self.addresses = fresh.addresses
         self.tenants, self.databases = fresh.tenants, fresh.databases
 
     async def settle(self) -> None:
@@ -201,11 +209,11 @@ class TenantWorld:
         """Run statements as the administrator, each by itself."""
         with self.administrator(database) as connection:
             for statement in statements:
-                connection.execute(statement)  # type: ignore[call-overload]  # text of the tests
+                connection.execute(statement)
 
     def fetch(self, query: str, *parameters: object, database: str = "app") -> list[tuple[Any, ...]]:
         with self.administrator(database) as connection:
-            return connection.execute(query, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
+            return connection.execute(query, parameters).fetchall()
 
     def names_on_server(self, name: str) -> set[str]:
         """Return the roles and schemas that bear the Tenant's names."""
@@ -316,6 +324,7 @@ def build_world(
         operator=operator,
         settings=settings,
         fence=fence,
+        addresses=addresses,
         tenants=TenantReconciler(**parts),
         databases=DatabaseServerReconciler(**parts),
         counted=counted,
