@@ -75,3 +75,7 @@ def test_every_problem_type_is_in_the_table_once():
     assert defined <= set(listed)
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in listed)
     assert all(kind.retry_after for kind in KIT_PROBLEMS if kind.status == 503)
+
+
+def test_every_setting_is_described():
+    assert [name for name, field in ServiceSettings.model_fields.items() if not field.description] == []

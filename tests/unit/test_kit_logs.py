@@ -47,6 +47,7 @@ def test_a_pretty_line_is_for_people():
     assert "hello" in text
     assert "warning" in text
     assert len(text.splitlines()) == 1, "what a caller sends starts no line of its own"
+    assert "None" not in text, "what is not known is left out"
 
 
 def test_the_level_can_be_changed_while_it_runs():

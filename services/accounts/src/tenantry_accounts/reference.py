@@ -1,7 +1,7 @@
 """`python -m tenantry_accounts.reference [--check]`: the generated pages of the reference.
 
-Writes `docs/reference/openapi/accounts.json` and `docs/reference/problems.md` under the current directory. With
-`--check` it writes nothing and exits 1 when one of them is out of date.
+Writes `openapi/accounts.json`, `problems.md` and `service-settings.md` into `docs/reference` under the current
+directory. With `--check` it writes nothing and exits 1 when one of them is out of date.
 """
 
 import io
@@ -16,7 +16,7 @@ from tenantry_accounts.app import SERVICE, accounts_app
 from tenantry_accounts.errors import ACCOUNTS_PROBLEMS
 from tenantry_kit.components import compose
 from tenantry_kit.problems import KIT_PROBLEMS, problems_page
-from tenantry_kit.settings import ServiceSettings
+from tenantry_kit.settings import ServiceSettings, settings_page
 
 CURE = "python -m tenantry_accounts.reference"
 
@@ -28,6 +28,7 @@ def pages() -> Mapping[str, str]:
     return {
         "docs/reference/openapi/accounts.json": json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n",
         "docs/reference/problems.md": problems_page([*KIT_PROBLEMS, *ACCOUNTS_PROBLEMS]),
+        "docs/reference/service-settings.md": settings_page(ServiceSettings),
     }
 
 

@@ -78,8 +78,13 @@ def make_logger(stream: TextIO, format_: str, *, threshold: Threshold, service: 
 
 def _rendering(format_: str) -> list[Processor]:
     if format_ == "pretty":
-        return [structlog.dev.ConsoleRenderer(colors=False, event_key="event", timestamp_key="timestamp")]
+        return [drop_nulls, structlog.dev.ConsoleRenderer(colors=False)]
     return [structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
+
+
+def drop_nulls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave out what is null: people read it as noise."""
+    return {name: value for name, value in event.items() if value is not None}
 
 
 def add_correlation(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tenantry_kit.keys import ENVIRONMENT_PATTERN
@@ -15,7 +16,9 @@ LogFormat = Literal["json", "pretty"]
 class ServiceSettings(BaseSettings):
     """What every service is told from outside. Each field is an environment variable `TENANTRY_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="TENANTRY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TENANTRY_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     environment: str = Field(default="dev", pattern=rf"^{ENVIRONMENT_PATTERN}$")
     """Whose keys are accepted: a key names its environment, and one of another is refused."""
@@ -33,9 +36,16 @@ class ServiceSettings(BaseSettings):
     """A file with that key, read again when it changes. It wins over `cursor_key`."""
 
     host: str = "0.0.0.0"  # noqa: S104  # a pod is reached by its own address
+    """The address to listen on."""
+
     port: int = Field(default=8000, ge=0, le=65535)
+    """The port to listen on."""
+
     log_level: LogLevel = "info"
+    """Lines below it are not written: `debug`, `info`, `warning` or `error`. SIGUSR1 sets `debug`, SIGUSR2 this."""
+
     log_format: LogFormat = "json"
+    """`json` for machines, `pretty` for people."""
 
     body_limit: int = Field(default=65_536, ge=1_024)
     """Bytes of a request's body."""
@@ -63,3 +73,26 @@ class ServiceSettings(BaseSettings):
         if self.cursor_key is None and self.cursor_key_file is None:
             raise ValueError("set TENANTRY_CURSOR_KEY_FILE, or TENANTRY_CURSOR_KEY")
         return self
+
+
+def settings_page(settings: type[ServiceSettings]) -> str:
+    """Return the reference page of the settings in Markdown."""
+    rows = [_row(name, field) for name, field in settings.model_fields.items()]
+    return "\n".join([_PAGE_HEAD, *rows, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default = "" if field.default is None else f"`{field.default}`"
+    return f"| `TENANTRY_{name.upper()}` | {default} | {' '.join((field.description or '').split())} |"
+
+
+_PAGE_HEAD = """\
+# Settings of a service
+
+Environment variables of `python -m tenantry_accounts`. The chart sets what it must; the rest goes into
+`services.<name>.env`.
+
+<!-- Generated from the code: python -m tenantry_accounts.reference -->
+
+| variable | default | means |
+|---|---|---|"""
