@@ -85,6 +85,10 @@ def test_a_field_that_is_named_like_a_secret_is_taken_out(name: str) -> None:
     assert event == {"event": "x", name: REDACTED, "nested": {name: REDACTED, "kept": "yes"}}
 
 
+def test_a_count_under_such_a_name_is_kept() -> None:
+    assert json.loads(logged("reconciled", actions={"SetPassword": 1}))["actions"] == {"SetPassword": 1}
+
+
 def test_a_secret_in_a_traceback_is_taken_out() -> None:
     stream = io.StringIO()
     configure_logging(LogLevel.INFO, LogFormat.JSON, stream=stream)

@@ -64,8 +64,14 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: Any = N
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take secrets out of a log line, by the name of the field and by the form of the text."""
     for name, value in event.items():
-        event[name] = REDACTED if SECRET_FIELDS.search(name) and value else _clean(value)
+        event[name] = _field(name, value)
     return event
+
+
+def _field(name: str, value: Any) -> Any:
+    # A number under such a name is a count.
+    hidden = SECRET_FIELDS.search(name) and isinstance(value, str | bytes) and value
+    return REDACTED if hidden else _clean(value)
 
 
 def _clean(value: Any) -> Any:
@@ -74,7 +80,7 @@ def _clean(value: Any) -> Any:
             value = pattern.sub(replacement, value)
         return value
     if isinstance(value, Mapping):
-        return {name: REDACTED if SECRET_FIELDS.search(str(name)) else _clean(item) for name, item in value.items()}
+        return {name: _field(str(name), item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     return value

@@ -16,7 +16,7 @@ from tenantry_operator.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-SLOW_AFTER = 2.0
+SLOW_AFTER = 5.0
 """Seconds after which a pass gives its place to another one, and goes on."""
 
 SLOW_FACTOR = 3
