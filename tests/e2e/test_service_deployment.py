@@ -131,6 +131,18 @@ def test_back_midway_loses_no_request(greeting: Greeting) -> None:
     assert greeting.replicas() == {"one": 2, "two": 0}
 
 
+def test_operator_killed_midway_loses_no_request(greeting: Greeting) -> None:
+    operator = ("-n", "tenantry-system", "delete", "pod", "-l", "app.kubernetes.io/component=operator")
+    with SteadyRequests(greeting.url) as requests:
+        greeting.ask("two")
+        until(lambda: "two" in requests.greetings, "the new revision gets its first request")
+        greeting.running.kubectl(*operator, "--grace-period=0", "--force")
+        greeting.wait()
+    greeting.running.kubectl("-n", "tenantry-system", "rollout", "status", "deployment/tenantry-operator")
+    assert requests.faults == []
+    assert greeting.replicas() == {"one": 0, "two": 2}
+
+
 def test_bad_image_serves_on_says_why_and_the_fix_goes_forward(greeting: Greeting) -> None:
     with SteadyRequests(greeting.url) as requests:
         greeting.ask("bad", image=MISSING_IMAGE)
