@@ -58,10 +58,10 @@ def write_archive(archive: Path, layer: Path, *, reference: str) -> None:
     with tarfile.open(archive, "w") as tar:
         tar.add(layer, "layer.tar")
         for name, value in (("config.json", config), ("manifest.json", manifest)):
-            content = json.dumps(value).encode()
+            encoded = json.dumps(value).encode()
             entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
+            entry.size = len(encoded)
+            tar.addfile(entry, io.BytesIO(encoded))
 
 
 def _bootstrap(target: Path) -> list[str]:
