@@ -153,6 +153,7 @@ def _operator(parts: Parts, configuration: Configuration, made: Mapping[str, Rec
         if key.kind in made:
             workers.add(key, lane=lane)
 
+    parts.cache.slipped_in = lambda key: enqueue(key, Lane.NEWS)
     watched = watched_resources(settings, parts.cache)
     feed = Feed(parts.kube, parts.cache, enqueue, watched=watched, clock=clock, metrics=metrics)
     return Operator(

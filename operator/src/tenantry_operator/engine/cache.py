@@ -1,7 +1,7 @@
 """What the API server was last seen to hold, fed by the watch and by our own writes."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tenantry_operator.engine.queue import Key
@@ -16,10 +16,12 @@ class ObjectCache:
     """Raw Kubernetes objects by key. The newest resourceVersion wins, whoever brings it.
 
     A pass puts the answer of its own write here. The watch event of that write then tells nothing new,
-    and starts no pass.
+    and starts no pass. But that answer may hold what somebody else asked for a moment before, whose own event comes
+    too late to be news; then ``slipped_in`` is told the key.
     """
 
     def __init__(self) -> None:
+        self.slipped_in: Callable[[Key], None] = lambda _key: None
         self._objects: dict[str, dict[Key, RawObject]] = {}
         self._removed: OrderedDict[Key, str] = OrderedDict()
 
@@ -63,6 +65,17 @@ class ObjectCache:
             if len(self._removed) > TOMBSTONES:
                 self._removed.popitem(last=False)
         return self._objects.get(key.kind, {}).pop(key, None) is not None
+
+
+def asked_for(obj: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what a user changes of an object of ours, and we never do: its generation, its leaving, its annotations.
+
+    Of objects that have no generation, such as Secrets, nothing.
+    """
+    metadata = obj.get("metadata", {})
+    if "generation" not in metadata:
+        return ()
+    return metadata["generation"], metadata.get("deletionTimestamp"), metadata.get("annotations")
 
 
 def key_of(kind: str, obj: Mapping[str, Any]) -> Key:

@@ -16,7 +16,7 @@ from tenantry_crds.reasons import Reason
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.kube import TENANTS, ApiError, Invalid, Kube, NotFound, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
-from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.cache import ObjectCache, asked_for
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
@@ -266,14 +266,17 @@ class TenantReconciler:
         status = tenant_status(tenant, done.verdict, now=self._clock.now())
         raw = status.model_dump(by_alias=True, exclude_none=True, mode="json")
         shown = body.get("status") or {}
+        left = body
         if raw != shown:
             operations = [{"op": "add", "path": "/status", "value": raw}]
-            written = await self._kube.json_patch(TENANTS, tenant.metadata.name, operations, subresource="status")
-            self._cache.put(KIND, written)
+            left = await self._kube.json_patch(TENANTS, tenant.metadata.name, operations, subresource="status")
+            self._cache.put(KIND, left)
         await self._announce(body, tenant, done)
         desired = done.verdict.desired
-        if problem is None and desired is not None:
-            self._sweep.settle(tenant.metadata.name, (desired.secret_name, desired.secret_namespace))
+        # What somebody asked for meanwhile, this pass did not see, though the answer to its own write may hold it.
+        if problem is None and desired is not None and asked_for(left) == asked_for(body):
+            secret = (desired.secret_name, desired.secret_namespace)
+            self._sweep.settle(tenant.metadata.name, secret, tenant_version=left["metadata"]["resourceVersion"])
         if problem is None or problem.lasting:
             if done.seen is not None:
                 self._sweep.remember(tenant.metadata.name, done.seen)

@@ -77,9 +77,9 @@ class TenantSweep:
         self._remembered.pop(name, None)
         self._settled.pop(name, None)
 
-    def settle(self, name: str, secret: tuple[str, str]) -> None:
-        """Remember that a pass left the Tenant and its Secret just as the cache has them."""
-        self._settled[name] = self._held(name, secret)
+    def settle(self, name: str, secret: tuple[str, str], *, tenant_version: str) -> None:
+        """Remember that a pass left the Tenant at this version, which the cache may be past already."""
+        self._settled[name] = Settled(secret, tenant_version, self._version(Key("Secret", *secret)))
 
     def is_settled(self, name: str) -> bool:
         """Whether a pass would only answer to what the last one wrote itself.
