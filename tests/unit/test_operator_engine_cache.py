@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 
@@ -56,3 +58,25 @@ def test_objects_are_told_apart_by_kind_and_namespace() -> None:
     assert set(cache.keys("Secret")) == {Key("Secret", "acme", "a"), Key("Secret", "acme", "b")}
     assert cache.all("Tenant") == (tenant("3"),)
     assert cache.all("Deployment") == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generation": 2},
+        {"deletionTimestamp": "2026-01-01T00:00:00Z"},
+        {"annotations": {"tenantry.dev/reconcile": "1"}},
+    ],
+)
+def test_what_somebody_asked_for_under_an_own_write_is_told(change: dict[str, Any]) -> None:
+    """The answer to a status patch holds a deletion of a moment before; the deletion's own event comes too late."""
+    cache = ObjectCache()
+    slipped: list[Key] = []
+    cache.slipped_in = slipped.append
+    metadata = {"name": "acme", "generation": 1}
+    cache.observed("Tenant", {"metadata": {**metadata, "resourceVersion": "5"}})
+    cache.put("Tenant", {"metadata": {**metadata, "resourceVersion": "6"}, "status": {"phase": "Ready"}})
+    assert slipped == [], "a status of our own is no news"
+    cache.put("Tenant", {"metadata": {**metadata, "resourceVersion": "8", **change}})
+    assert slipped == [ACME]
+    assert not cache.observed("Tenant", {"metadata": {**metadata, "resourceVersion": "7", **change}})

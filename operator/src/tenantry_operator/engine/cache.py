@@ -48,8 +48,11 @@ class ObjectCache:
         return True
 
     def put(self, kind: str, obj: RawObject) -> None:
-        """Record the answer to an own write."""
-        self.observed(kind, obj)
+        """Record the answer to an own write, which changed nothing of what `asked_for` shows."""
+        key = key_of(kind, obj)
+        held = self.get(key)
+        if self.observed(kind, obj) and held is not None and asked_for(held) != asked_for(obj):
+            self.slipped_in(key)
 
     def remove(self, key: Key, *, version: str = "") -> bool:
         """Forget a deleted object; say whether it was known.
