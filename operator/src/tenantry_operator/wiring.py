@@ -138,7 +138,9 @@ def _parts(settings: OperatorSettings, kube: Kube, *, election: Election, clock:
         guard=election.check,
         greet=lambda connection: end_earlier_sessions(connection, transitions),
     )
-    addresses = Addresses(kube, cache, namespace=settings.namespace, clock=clock)
+    addresses = Addresses(
+        kube, cache, namespace=settings.namespace, registry_server=settings.registry_server, clock=clock
+    )
     fence = Fence(servers, lambda: addresses.registry(settings.registry_server, settings.registry_database))
     return Parts(kube, servers, addresses, cache, fence, settings, clock, metrics)
 

@@ -28,10 +28,13 @@ class NoAddress(Exception):
 class Addresses:
     """The addresses of all DatabaseServers, with the operator's credentials."""
 
-    def __init__(self, kube: Kube, cache: ObjectCache, *, namespace: str, clock: Clock) -> None:
+    def __init__(
+        self, kube: Kube, cache: ObjectCache, *, namespace: str, clock: Clock, registry_server: str = ""
+    ) -> None:
         self._kube = kube
         self._cache = cache
         self._namespace = namespace
+        self._registry_server = registry_server
         self._clock = clock
         self._known: dict[str, tuple[object, float, ServerAddress]] = {}
 
@@ -67,8 +70,14 @@ class Addresses:
         return address
 
     async def registry(self, server: str, database: str) -> ServerAddress:
-        """Return how the operator logs in to the registry. Raises NoAddress, ApiError."""
-        return replace(await self.address(server), database=database)
+        """Return how the operator logs in to the registry. Raises NoAddress, ApiError.
+
+        It has connections of its own, out of the server's: sharing them would close one database's to open another's
+        all the time, and that costs more than the work itself.
+        """
+        address = await self.address(server)
+        limit = absent.operator_connections(self.server(server).spec)
+        return replace(address, name=registry_pool(server), database=database, max_connections=registry_share(limit))
 
     def forget(self, name: str) -> None:
         self._known.pop(name, None)
@@ -96,8 +105,12 @@ class Addresses:
             password=credentials["password"],
             sslmode=absent.tls_mode(spec).value,
             ca_pem=ca_pem,
-            max_connections=absent.operator_connections(spec),
+            max_connections=self._share(server),
         )
+
+    def _share(self, server: DatabaseServer) -> int:
+        limit = absent.operator_connections(server.spec)
+        return max(1, limit - registry_share(limit)) if server.metadata.name == self._registry_server else limit
 
     async def _secret(self, name: str, *keys: str) -> dict[str, str]:
         body = await self._kube.get(SECRETS, name, namespace=self._namespace)
@@ -110,3 +123,13 @@ class Addresses:
             said = f"Secret {self._namespace}/{name} lacks {' and '.join(lacking)}"
             raise NoAddress(Reason.CREDENTIALS_MISSING, said)
         return data
+
+
+def registry_pool(server: str) -> str:
+    """Name the connections to the registry; no DatabaseServer can have this name."""
+    return f"{server}/registry"
+
+
+def registry_share(limit: int) -> int:
+    """Say how many of a server's connections are for the registry: the fence's, and a quarter for rows."""
+    return 1 + max(1, limit // 4)

@@ -41,7 +41,7 @@ from tenantry_operator.plan.server import ServerPlanAction, plan_server, service
 from tenantry_operator.plan.server_status import ServerVerdict, server_status
 from tenantry_operator.plan.status import Problem, reason_shown
 from tenantry_operator.plan.tenant_secret import applied_mark, usable_password
-from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
 from tenantry_operator.reconcile.tenant import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem
 from tenantry_operator.settings import OperatorSettings
@@ -94,7 +94,7 @@ class DatabaseServerReconciler:
         """Run one pass."""
         body = self._cache.get(key)
         if body is None:
-            await self._servers.forget(key.name)
+            await self._forget(key.name)
             return Result()
         try:
             server = DatabaseServer.model_validate(body)
@@ -151,7 +151,8 @@ class DatabaseServerReconciler:
         good = ServerVerdict(reached=True, privileged=True, version=version)
         if desired.registry_database is None:
             return replace(good, tenants=await self._count(server))
-        return await self._prepare_registry(server, good, replace(address, database=desired.registry_database))
+        registry = await self._addresses.registry(desired.name, desired.registry_database)
+        return await self._prepare_registry(server, good, registry)
 
     def _desired(self, server: DatabaseServer, address: ServerAddress) -> DesiredServer:
         name = server.metadata.name
@@ -271,9 +272,13 @@ class DatabaseServerReconciler:
                 await delete_secret(self._kube, secret)
         await self._let_go(name)
         await self._patch_finalizers(body, [one for one in server.metadata.finalizers if one != api.FINALIZER])
-        await self._servers.forget(name)
-        self._addresses.forget(name)
+        await self._forget(name)
         return Result()
+
+    async def _forget(self, name: str) -> None:
+        await self._servers.forget(name)
+        await self._servers.forget(registry_pool(name))
+        self._addresses.forget(name)
 
     async def _let_go(self, name: str) -> None:
         """Shut the services out as far as the server can be reached; a server that is gone does not keep the object."""

@@ -143,7 +143,7 @@ class TenantReconciler:
                 return await self._pass(tenant, registry)
         except DatabaseError as error:
             # Only the fence's own: the pass turns the others into problems.
-            raise Blocked(_registry_problem(error, registry.name)) from error
+            raise Blocked(_registry_problem(error, self._settings.registry_server)) from error
 
     async def _was_never_placed(self, tenant: Tenant) -> bool:
         """Whether nothing can have been made for a Tenant, for there is no registry; else it would never go."""
@@ -164,15 +164,16 @@ class TenantReconciler:
     async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
         registered = await self._read_registry(registry, tenant.metadata.name)
         address, desired = await self._desired(tenant, registered)
-        observed, facts = await self._observe(tenant, desired, address, registered.row)
+        observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         if plan.refusal is not None:
             problem = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
             verdict = TenantVerdict(problem, desired=desired, id=plan.id, version=catalogue.version)
             return Pass(verdict, seen=_seen(desired, registered, facts, observed))
-        if desired.deletion is None and not plan.is_empty:
-            await self._check_prepared(desired, address)
+        if desired.deletion is None and not prepared:
+            said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
+            raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
         execution = TenantExecution(
             kube=self._kube,
             servers=self._servers,
@@ -199,10 +200,10 @@ class TenantReconciler:
             async with self._servers.connection(registry) as connection:
                 return await read_registered(connection, name)
         except psycopg.errors.UndefinedTable as error:
-            said = f"the registry is not prepared yet; see DatabaseServer {registry.name}"
+            said = f"the registry is not prepared yet; see DatabaseServer {self._settings.registry_server}"
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
         except (DatabaseError, psycopg.Error) as error:
-            raise Blocked(_registry_problem(error, registry.name)) from error
+            raise Blocked(_registry_problem(error, self._settings.registry_server)) from error
 
     async def _desired(self, tenant: Tenant, registered: Registered) -> tuple[ServerAddress, DesiredTenant]:
         row = registered.row
@@ -220,23 +221,25 @@ class TenantReconciler:
 
     async def _observe(
         self, tenant: Tenant, desired: DesiredTenant, address: ServerAddress, row: RegistryRow | None
-    ) -> tuple[ObservedTenant, str]:
+    ) -> tuple[ObservedTenant, str, bool]:
+        """Return what there is, the text of the facts, and whether the server is prepared, and by us."""
         try:
             async with self._servers.connection(address) as connection:
                 catalogue, facts = await observe_catalogue(connection, desired.names)
+                prepared = await observe_claim(connection) == claim(desired.installation, address.name)
         except (DatabaseError, psycopg.Error) as error:
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
         observed = ObservedTenant(catalogue, row)
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
-            return observed, facts
+            return observed, facts, prepared
         uid = tenant.metadata.uid
         secret = await observe_secret(self._kube, desired.secret_name, desired.secret_namespace, owner_uid=uid)
         stale = [
             await observe_secret(self._kube, *place, owner_uid=uid) for place in self._stale_places(tenant, desired)
         ]
         ours = tuple(one for one in stale if one is not None and one.ours)
-        return replace(observed, secret=secret, stale_secrets=ours), facts
+        return replace(observed, secret=secret, stale_secrets=ours), facts, prepared
 
     def _stale_places(self, tenant: Tenant, desired: DesiredTenant) -> set[tuple[str, str]]:
         """Name where the Secret may have been before; both sources are hints, the Secret itself says whose it is."""
@@ -244,17 +247,6 @@ class TenantReconciler:
         if tenant.status.binding is not None:
             places.add((tenant.status.binding.name, tenant.status.binding.namespace))
         return places - {(desired.secret_name, desired.secret_namespace)}
-
-    async def _check_prepared(self, desired: DesiredTenant, address: ServerAddress) -> None:
-        """Touch no server that is not prepared, or that another installation has prepared."""
-        try:
-            async with self._servers.connection(address) as connection:
-                held = await observe_claim(connection)
-        except (DatabaseError, psycopg.Error) as error:
-            raise Blocked(database_problem(error, server=address.name), desired=desired) from error
-        if held != claim(desired.installation, address.name):
-            said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
-            raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
 
     async def _conclude(self, body: RawObject, tenant: Tenant, done: Pass) -> Result:
         """Write the status if it changed, say what was done, and let the object go when nothing of it is left."""

@@ -130,8 +130,8 @@ class TenantExecution:
                     await self._on_secret(action, desired, observed)
                 self._done(executed, action)
         except (DatabaseError, psycopg.Error) as error:
-            name = self._registry.name if where == "registry" else self._address.name
-            return database_problem(error, server=name)
+            what = "of the registry" if where == "registry" else self._address.name
+            return database_problem(error, server=what)
         except ApiError as error:
             return kubernetes_problem(error)
         return None
@@ -201,7 +201,6 @@ class TenantExecution:
     def _done(self, executed: Executed, action: TenantAction) -> None:
         executed.done.append(action)
         self._metrics.actions.labels("Tenant", type(action).__name__, "done").inc()
-        logger.debug("done", extra={"action": type(action).__name__, "why": action.reason})
 
 
 def _where(action: TenantAction) -> str:

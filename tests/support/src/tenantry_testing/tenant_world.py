@@ -304,7 +304,7 @@ def build_world(
     )
     cache, clock, metrics = ObjectCache(), SystemClock(), Metrics()
     servers = Servers("tenantry:operator-0:1")
-    addresses = Addresses(kube, cache, namespace=namespace, clock=clock)
+    addresses = Addresses(kube, cache, namespace=namespace, registry_server=SERVER, clock=clock)
     fence = Fence(servers, lambda: addresses.registry(SERVER, settings.registry_database))
     parts: dict[str, Any] = {
         "kube": kube,
