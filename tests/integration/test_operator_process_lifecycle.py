@@ -1,6 +1,7 @@
 """The operator as a process: it leads, is killed, is stopped, is paused; and another one takes over."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from tenantry_testing.manifests import apply_crds
 from tenantry_testing.operator_process import OperatorProcess
 from tenantry_testing.tcp_proxy import TcpProxy
 
+FAILED = 1
 LEASE_LOST = 3
 MISCONFIGURED = 2
 QUICK = {
@@ -228,6 +230,15 @@ def test_no_usable_settings_end_the_process_with_their_names(world: World) -> No
     assert operator.wait_ended() == MISCONFIGURED
     assert "TENANTRY_WORKERS: " in operator.tail()
     assert "TENANTRY_LOG_LEVEL: " in operator.tail()
+
+
+def test_a_port_that_is_taken_ends_the_process_with_its_number(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        operator = world.operator("a", TENANTRY_HTTP_PORT=str(port))
+        operator.start()
+        assert operator.wait_ended() == FAILED
+        assert str(port) in operator.tail()
 
 
 def test_no_kubeconfig_ends_the_process_with_its_path(world: World, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from enum import IntEnum
 
+from tenantry_operator.clients.kube import ApiError, ConfigurationError, Kube, load_configuration
 from tenantry_operator.clients.kube import Configuration as KubeConfiguration
-from tenantry_operator.clients.kube import ConfigurationError, Kube, load_configuration
 from tenantry_operator.engine.clock import Clock, SystemClock
 from tenantry_operator.engine.election import Election, ElectionTimes
 from tenantry_operator.engine.status_server import StatusServer
@@ -43,7 +43,12 @@ async def run(settings: OperatorSettings) -> Exit:
     except ConfigurationError as error:
         logger.error("%s", error)
         return Exit.MISCONFIGURED
-    return await OperatorProcess(settings, configuration, clock=SystemClock()).run(stop)
+    try:
+        return await OperatorProcess(settings, configuration, clock=SystemClock()).run(stop)
+    except (ApiError, OSError) as error:
+        # Another start may do better: the API server answers again, the port is free.
+        logger.error("the operator could not start or go on: %s", error)
+        return Exit.FAILED
 
 
 class OperatorProcess:
