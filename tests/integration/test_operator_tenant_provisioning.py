@@ -1,9 +1,12 @@
 """A Tenant comes to be: on a real Postgres and a real API server, within the budget of writes."""
 
+from typing import Any
+
 import psycopg
 import pytest
 
-from tenantry_operator.clients.kube import TENANTS
+from tenantry_operator.clients.kube import SECRETS, TENANTS
+from tenantry_operator.engine.queue import Key
 from tenantry_testing.tenant_world import TenantWorld
 
 
@@ -86,6 +89,30 @@ async def test_an_own_write_asks_for_no_second_pass(world: TenantWorld) -> None:
     world.counted.clear()
     await world.tenants.reconcile(next(key for key in world.cache.keys("Tenant")))
     assert world.counted == []
+
+
+@pytest.mark.parametrize("what", ["Tenant", "Secret"])
+async def test_a_change_that_comes_during_a_pass_is_not_lost(world: TenantWorld, what: str) -> None:
+    """The watch brings it while the pass is still writing; the pass that follows must look at it."""
+    await world.apply_tenant("acme")
+    await world.refresh()
+    announced = world.kube.event
+
+    async def change_meanwhile(**event: Any) -> None:
+        await announced(**event)
+        if what == "Tenant":
+            await world.apply_tenant("acme", database={"connectionLimit": 3})
+        else:
+            await world.kube.delete(SECRETS, "acme-database", namespace=world.settings.namespace)
+        await world.refresh()
+
+    world.kube.event = change_meanwhile  # type: ignore[method-assign]
+    await world.tenants.reconcile(Key("Tenant", "acme"))
+    world.kube.event = announced  # type: ignore[method-assign]
+    await world.tenants.reconcile(Key("Tenant", "acme"))
+    limit = world.fetch("SELECT rolconnlimit FROM pg_roles WHERE rolname = 't_acme_login_a'")
+    assert limit == [(3 if what == "Tenant" else 20,)]
+    world.login(await world.secret("acme-database")).close()
 
 
 async def test_a_removed_status_is_written_again(world: TenantWorld) -> None:

@@ -1,7 +1,7 @@
 """A played plan leaves an empty plan; a crash after any step still converges; what is not ours is never touched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -9,47 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.names import service_login
 from tenantry_operator.model.tenant import (
-    PUBLIC,
     Deletion,
-    DesiredTenant,
-    ForeignGrant,
-    Grant,
     Leaving,
     Marker,
     MarkerState,
-    Membership,
     ObservedSecret,
-    Place,
     RegistryRow,
     Role,
     RowState,
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_testing.tenant_damages import DAMAGES, NAMES, VERSION, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel, in_steps
 
-NAMES = TenantNames("acme")
-VERSION = "t0001"
 ROUNDS = 4
-
-
-def make_desired(**changes: object) -> DesiredTenant:
-    grants = frozenset(Grant("users", NAMES.service_role("accounts"), word) for word in ("SELECT", "INSERT"))
-    desired = DesiredTenant(
-        names=NAMES,
-        uid="uid-1",
-        installation="installation-1",
-        new_id="id-1",
-        place=Place("primary", "app", "db.example", 5432, "verify-full"),
-        secret_name="acme-database",
-        secret_namespace="tenantry-system",
-        released=VERSION,
-        service_tables={VERSION: grants},
-        settings=frozenset({("statement_timeout", "30s")}),
-    )
-    return replace(desired, **changes)  # type: ignore[arg-type]
 
 
 def plan_now(model: TenantModel) -> Plan:
@@ -89,126 +65,7 @@ def assert_usable(model: TenantModel) -> None:
     assert model.catalogue.roles[NAMES.login].login
 
 
-@dataclass(frozen=True)
-class Damage:
-    """Something that a person or a crash did."""
-
-    name: str
-    do: Callable[[TenantModel], None]
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-def _catalogue(**changes: Callable[[TenantModel], object]) -> Callable[[TenantModel], None]:
-    def change(model: TenantModel) -> None:
-        made = {key: make(model) for key, make in changes.items()}
-        model.catalogue = replace(model.catalogue, **made)  # type: ignore[arg-type]
-
-    return change
-
-
-def _drop(role: str) -> Damage:
-    return Damage(f"{role} dropped", lambda model: model.drop_role(role))
-
-
-def _alter(role: str, **changes: object) -> Damage:
-    def change(model: TenantModel) -> None:
-        if role in model.catalogue.roles:
-            model.alter_role(role, **changes)
-
-    return Damage(f"{role} altered: {changes}", change)
-
-
-def _add(where: str, *items: object) -> Damage:
-    return Damage(
-        f"{where} + {items}", _catalogue(**{where: lambda model: getattr(model.catalogue, where) | set(items)})
-    )
-
-
-def _empty(where: str) -> Damage:
-    def nothing(_: TenantModel) -> object:
-        return frozenset()
-
-    return Damage(f"{where} emptied", _catalogue(**{where: nothing}))
-
-
-def _edit_secret(**changes: str) -> Damage:
-    def change(model: TenantModel) -> None:
-        secret = model.secrets.get("acme-database")
-        if secret is not None:
-            data = {key: value for key, value in {**secret.data, **changes}.items() if value}
-            model.secrets["acme-database"] = replace(secret, data=data, resource_version=f"{secret.resource_version}0")
-
-    return Damage(f"Secret edited: {sorted(changes)}", change)
-
-
-def _lose_row(model: TenantModel) -> None:
-    model.row = None
-
-
-def _delete_secret(model: TenantModel) -> None:
-    model.secrets.pop("acme-database", None)
-
-
-def _give_schema_away(model: TenantModel) -> None:
-    model.catalogue = replace(model.catalogue, schemas={**model.catalogue.schemas, NAMES.schema: "postgres"})
-
-
-def _rename_secret(model: TenantModel) -> None:
-    model.desired = replace(model.desired, secret_name="renamed")
-
-
-FOREIGN = ForeignGrant("table", "t_other.things", "t_other_owner", NAMES.login)
-DAMAGES = (
-    *(_drop(role) for role in NAMES.roles if role != NAMES.owner),
-    _alter(NAMES.login, login=False),
-    _alter(NAMES.login, connection_limit=3, expires=True),
-    _alter(NAMES.login, settings=frozenset({("search_path", "public"), ("work_mem", "1GB")})),
-    _alter(NAMES.login, elevated=frozenset({"SUPERUSER"})),
-    _alter(NAMES.migrator, inherit=True),
-    _alter(NAMES.owner, login=True, elevated=frozenset({"CREATEDB", "BYPASSRLS"})),
-    _add("memberships", Membership(NAMES.owner, NAMES.login)),
-    _add("memberships", Membership(NAMES.app, "t_other_login_a")),
-    _add("memberships", Membership("pg_read_all_data", NAMES.login, True)),
-    _add("memberships", Membership(NAMES.migrator, NAMES.login, True)),
-    _empty("memberships"),
-    _add("schema_grants", Grant(NAMES.schema, PUBLIC, "USAGE"), Grant(NAMES.service_schema, NAMES.login, "USAGE")),
-    _add("schema_grants", Grant(NAMES.schema, NAMES.app, "CREATE", True)),
-    _empty("schema_grants"),
-    _add("table_grants", Grant("users", NAMES.login, "SELECT")),
-    _empty("table_grants"),
-    _add("default_grants", Grant("TABLES", PUBLIC, "SELECT")),
-    _empty("default_grants"),
-    _add("foreign", FOREIGN),
-    Damage("schema given away", _give_schema_away),
-    Damage("Secret deleted", _delete_secret),
-    _edit_secret(password="hunter2"),
-    _edit_secret(password=""),
-    _edit_secret(password="line\nbreak"),
-    _edit_secret(host="elsewhere", uri=""),
-    Damage("row lost", _lose_row),
-    Damage("Secret renamed in the spec", _rename_secret),
-)
 damages = st.lists(st.sampled_from(DAMAGES), max_size=8)
-
-
-def damaged(model: TenantModel, done: list[Damage]) -> TenantModel:
-    for damage in done:
-        damage.do(model)
-    dropped = {damage.name.removesuffix(" dropped") for damage in done}
-    # Nothing can be granted to what is not there.
-    there = {*model.catalogue.roles, PUBLIC, OWNER, TENANTS, service_login("accounts"), "pg_read_all_data"}
-    held = model.catalogue
-    model.catalogue = replace(
-        held,
-        memberships=frozenset(m for m in held.memberships if not dropped & {m.role, m.member}),
-        schema_grants=frozenset(g for g in held.schema_grants if g.grantee in there),
-        table_grants=frozenset(g for g in held.table_grants if g.grantee in there),
-        default_grants=frozenset(g for g in held.default_grants if g.grantee in there),
-        foreign=frozenset(g for g in held.foreign if g.grantee in there),
-    )
-    return model
 
 
 def test_a_new_tenant_needs_one_plan() -> None:

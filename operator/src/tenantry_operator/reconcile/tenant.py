@@ -62,6 +62,8 @@ class Pass:
     done: tuple[object, ...] = ()
     fresh: bool = False
     """Whether the tenant was not there before."""
+    secret_version: str | None = None
+    """The resourceVersion of the Secret that the pass saw or wrote last."""
     seen: Seen | None = None
     """What all this was concluded from; None when it is not known any more."""
 
@@ -193,7 +195,10 @@ class TenantReconciler:
             credentials_in_place=complete or _only_left_out(executed.problem),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
-        return Pass(verdict, tuple(executed.done), fresh=catalogue.marker is None, seen=seen)
+        secret_version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
+        return Pass(
+            verdict, tuple(executed.done), fresh=catalogue.marker is None, seen=seen, secret_version=secret_version
+        )
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
         try:
@@ -268,7 +273,8 @@ class TenantReconciler:
         # What somebody asked for meanwhile, this pass did not see, though the answer to its own write may hold it.
         if problem is None and desired is not None and asked_for(left) == asked_for(body):
             secret = (desired.secret_name, desired.secret_namespace)
-            self._sweep.settle(tenant.metadata.name, secret, tenant_version=left["metadata"]["resourceVersion"])
+            versions = (left["metadata"]["resourceVersion"], done.secret_version)
+            self._sweep.settle(tenant.metadata.name, secret, versions=versions)
         if problem is None or problem.lasting:
             if done.seen is not None:
                 self._sweep.remember(tenant.metadata.name, done.seen)

@@ -95,6 +95,8 @@ class TenantExecution:
         self._address = address
         self._password = ""
         self._oid: int | None = None
+        self.secret_version: str | None = None
+        """The resourceVersion of the Secret, if it was written."""
 
     async def run(self, desired: DesiredTenant, observed: ObservedTenant, actions: Sequence[TenantAction]) -> Executed:
         """Do the actions in order. Raises nothing that is expected."""
@@ -180,6 +182,7 @@ class TenantExecution:
             )
             # The event that follows tells the cache nothing new, and so starts no pass.
             self._cache.put("Secret", written)
+            self.secret_version = written["metadata"]["resourceVersion"]
         elif isinstance(action, DeleteSecret):
             await delete_secret(self._kube, action.observed)
             self._cache.remove(Key("Secret", action.observed.name, action.observed.namespace))

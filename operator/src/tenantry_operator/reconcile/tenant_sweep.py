@@ -77,9 +77,9 @@ class TenantSweep:
         self._remembered.pop(name, None)
         self._settled.pop(name, None)
 
-    def settle(self, name: str, secret: tuple[str, str], *, tenant_version: str) -> None:
-        """Remember that a pass left the Tenant at this version, which the cache may be past already."""
-        self._settled[name] = Settled(secret, tenant_version, self._version(Key("Secret", *secret)))
+    def settle(self, name: str, secret: tuple[str, str], *, versions: tuple[str, str | None]) -> None:
+        """Remember that a pass left the Tenant and its Secret at these versions; the cache may be past them already."""
+        self._settled[name] = Settled(secret, *versions)
 
     def is_settled(self, name: str) -> bool:
         """Whether a pass would only answer to what the last one wrote itself.
