@@ -43,37 +43,36 @@ class Specimen:
         }
 
 
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a pair: how long it took, and what was asked of the API server meanwhile, by whomever."""
+
+    seconds: float
+    requests: Counter[str]
+
+
 async def measure_fleet(world: BenchWorld) -> str:
     """The line that is printed; both arms' samples go to `fleet.json`. Seconds until the last Tenant is Ready."""
     specimen = await _record(world)
-    pairs: list[dict[str, float]] = []
-    requests: dict[str, Counter[str]] = {}
+    pairs: list[dict[str, Arm]] = []
     for number in range(PAIRS):
         arms = [_ours, _raw] if number % 2 == 0 else [_raw, _ours]
-        pair: dict[str, float] = {}
-        for arm in arms:
-            name = arm.__name__.strip("_")
-            since = len(world.plane.audited())
-            pair[name] = await arm(world, specimen, number)
-            requests[name] = requests_by_verb(world.plane, since)
-        pairs.append(pair)
-    return _told(world, specimen, pairs, requests=requests)
+        pairs.append({arm.__name__.strip("_"): await arm(world, specimen, number) for arm in arms})
+    return _told(world, specimen, pairs)
 
 
-def _told(
-    world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, float]], *, requests: dict[str, Counter[str]]
-) -> str:
-    ratios = [pair["ours"] / pair["raw"] for pair in pairs]
+def _told(world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, Arm]]) -> str:
+    ratios = [pair["ours"].seconds / pair["raw"].seconds for pair in pairs]
     samples = {
         "unit": "s",
         "tenants": FLEET,
-        "pairs": pairs,
+        "pairs": [{name: arm.seconds for name, arm in pair.items()} for pair in pairs],
         "ratios": ratios,
         "postgres_messages_per_tenant": len(specimen.messages),
-        "api_requests_of_the_last_pair": requests,
+        "api_requests_of_the_last_pair": {name: arm.requests for name, arm in pairs[-1].items()},
     }
     write_samples(world.layout, "fleet", samples)
-    ours, raw = ([pair[arm] for pair in pairs] for arm in ("ours", "raw"))
+    ours, raw = ([pair[name].seconds for pair in pairs] for name in ("ours", "raw"))
     return (
         f"{FLEET} Tenants at once, {len(pairs)} pairs: ratio {spread(ratios, digits=2)}; "
         f"ours {spread(ours, digits=2)} s, the raw script {spread(raw, digits=2)} s; "
@@ -104,30 +103,31 @@ async def _recorded(world: BenchWorld, api: Api, watch: ReadyWatch, *, name: str
         return tuple(message for message in messages() if message.application.startswith("tenantry:"))
 
 
-async def _ours(world: BenchWorld, specimen: Specimen, number: int) -> float:
+async def _ours(world: BenchWorld, specimen: Specimen, number: int) -> Arm:
     names = [f"bench-o{number}-{tenant:03}" for tenant in range(FLEET)]
     with world.operator():
         async with Api.of(world.plane) as api, ReadyWatch.of(api) as watch:
-            started = time.monotonic()
+            since, started = len(world.plane.audited()), time.monotonic()
             await asyncio.gather(*(api.create(TENANTS, tenant_body(name)) for name in names))
             await watch.all_ready(names)
-            seconds = max(watch.ready[name] for name in names) - started
+            arm = Arm(max(watch.ready[name] for name in names) - started, requests_by_verb(world.plane, since))
             await asyncio.gather(*(api.delete(f"{TENANTS}/{name}") for name in names))
             await watch.all_gone(names)
-    return seconds
+    return arm
 
 
-async def _raw(world: BenchWorld, specimen: Specimen, number: int) -> float:
+async def _raw(world: BenchWorld, specimen: Specimen, number: int) -> Arm:
     """The Tenant objects are made before the clock starts: the script has a status to write, and no list to make."""
     names = [f"bench-r{number}-{tenant:03}" for tenant in range(FLEET)]
     async with Api.of(world.plane) as api:
         await asyncio.gather(*(api.create(TENANTS, tenant_body(name)) for name in names))
-        seconds = await _run_script(world, specimen, names)
+        since = len(world.plane.audited())
+        arm = Arm(await _run_script(world, specimen, names), requests_by_verb(world.plane, since))
         world.expect_tenants(f"bench_r{number}_", FLEET)
         await asyncio.gather(*(api.delete(f"{TENANTS}/{name}") for name in names))
         await asyncio.gather(*(api.delete(f"{SECRETS}/{name}-database") for name in names))
     world.drop_tenants(f"bench_r{number}_")
-    return seconds
+    return arm
 
 
 async def _run_script(world: BenchWorld, specimen: Specimen, names: Sequence[str]) -> float:
