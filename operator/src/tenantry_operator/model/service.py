@@ -12,6 +12,9 @@ from tenantry_operator.model.service_template import Raw, first_image, render_te
 ANNOTATION_PROMOTIONS = f"{GROUP}/promotions"
 """On Service `<name>`: the revisions that were promoted, newest first, as in `rev@time,rev@time`."""
 
+ANNOTATION_MOVED_AT = f"{GROUP}/selector-moved-at"
+"""On Service `<name>`: when its selector last came to select another revision, by whomever; a drain begins then."""
+
 ANNOTATION_TAKEN_AT = f"{GROUP}/weights-taken-at"
 """On the HTTPRoute: when the gateway was first seen to have taken the weights that stand in it; the drain begins."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tenantry_crds.names import LABEL_REVISION, LABEL_SERVICE_DEPLOYMENT
 from tenantry_operator.model.service import (
+    ANNOTATION_MOVED_AT,
     ANNOTATION_PROMOTIONS,
     ANNOTATION_STAMP,
     ANNOTATION_TAKEN_AT,
@@ -102,6 +103,7 @@ class ObservedService:
     gateway_missing: bool = False
     selected: str | None = None
     promotions: tuple[Promotion, ...] = ()
+    moved_at: datetime | None = None
 
     def ready(self, revision: str | None) -> int:
         return self.endpoints.get(revision, 0) if revision and revision in self.deployments else 0
@@ -132,6 +134,7 @@ def observed_service(desired: DesiredService, children: Children) -> ObservedSer
         foreign=tuple(f"{body['kind']} {_name(body)}" for body in everything if _is_in_the_way(desired, body)),
         selected=((public or {}).get("spec", {}).get("selector") or {}).get(LABEL_REVISION),
         promotions=promotions_of(_annotations(public or {}).get(ANNOTATION_PROMOTIONS)),
+        moved_at=time_of(_annotations(public or {}).get(ANNOTATION_MOVED_AT)),
     )
 
 

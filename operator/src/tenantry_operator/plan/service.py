@@ -143,7 +143,9 @@ def _public_service(situation: Situation) -> Iterator[Action]:
         promotions = _promoted(situation, selected)
         reason = f"revision {selected} is ready and has the traffic: it is promoted"
         event = Reason.REVISION_PROMOTED
-    rendered = manifests.public_service(desired, selected, promotions=promotions)
+    stays = selected == observed.selected and observed.moved_at
+    moved_at = stays or situation.now
+    rendered = manifests.public_service(desired, selected, moved_at=moved_at, promotions=promotions)
     seen = observed.services.get(desired.name)
     yield from _ensured(seen, rendered, reason, event=event)
 

@@ -6,10 +6,12 @@ hand has *added* something, which server-side apply would leave; and a writer wi
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from tenantry_crds.names import API_VERSION, LABEL_REVISION, LABEL_SERVICE_DEPLOYMENT
 from tenantry_operator.model.service import (
+    ANNOTATION_MOVED_AT,
     ANNOTATION_PROMOTIONS,
     ANNOTATION_STAMP,
     ANNOTATION_TAKEN_AT,
@@ -20,7 +22,7 @@ from tenantry_operator.model.service import (
 from tenantry_operator.model.service_template import Raw, fingerprint
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
-OUR_ANNOTATIONS = (ANNOTATION_PROMOTIONS, ANNOTATION_STAMP, ANNOTATION_TAKEN_AT)
+OUR_ANNOTATIONS = (ANNOTATION_MOVED_AT, ANNOTATION_PROMOTIONS, ANNOTATION_STAMP, ANNOTATION_TAKEN_AT)
 
 
 def deployment(desired: DesiredService, *, stored: str) -> Raw:
@@ -47,11 +49,14 @@ def revision_service(desired: DesiredService, revision: str) -> Raw:
     return _service(desired, desired.child(revision), selects=revision, revision=revision)
 
 
-def public_service(desired: DesiredService, revision: str, *, promotions: tuple[Promotion, ...]) -> Raw:
-    """Render Service `<name>`, for callers inside the cluster. It remembers which revisions were promoted, and when."""
+def public_service(
+    desired: DesiredService, revision: str, *, moved_at: datetime, promotions: tuple[Promotion, ...]
+) -> Raw:
+    """Render Service `<name>`, for callers inside the cluster. It remembers when it moved and what was promoted."""
     body = _service(desired, desired.name, selects=revision)
+    body["metadata"]["annotations"] = {ANNOTATION_MOVED_AT: moved_at.isoformat()}
     if promotions:
-        body["metadata"]["annotations"] = {ANNOTATION_PROMOTIONS: promotions_text(promotions)}
+        body["metadata"]["annotations"][ANNOTATION_PROMOTIONS] = promotions_text(promotions)
     return body
 
 

@@ -70,14 +70,14 @@ class Situation:
     @property
     def drain_left(self) -> timedelta | None:
         """Return how long a retired revision must stay; zero when it may go, None while that is not known."""
-        begins = [promotion.at for promotion in self.observed.promotions[:1]]
+        if self.observed.moved_at is None:
+            return None
+        begins = [self.observed.moved_at]
         if self.desired.gateway is not None:
             route = self.observed.route
             if route is None or not self.taken or route.taken_at is None:
                 return None
             begins.append(route.taken_at)
-        if not begins:
-            return timedelta(0)
         return max(max(begins) + timedelta(seconds=self.desired.drain_seconds) - self.now, timedelta(0))
 
     def _goal(self) -> dict[str, int]:
@@ -103,14 +103,14 @@ def situation_of(desired: DesiredService, observed: ObservedService, *, now: dat
 def _stable(desired: DesiredService, observed: ObservedService) -> str | None:
     """Return the revision that callers depend on.
 
-    It is the one that Service `<name>` selects and that was promoted last. When the two differ (a selector edited by
-    hand, a Deployment deleted by hand), the one with ready pods counts; when both are gone, whoever has most.
+    It is the one that was promoted last and that Service `<name>` selects. When the two differ (a selector edited by
+    hand, a Deployment deleted by hand), the one with more ready pods counts, as far as they are wanted; when both are
+    gone, whoever has most.
     """
     newest = [promotion.revision for promotion in observed.promotions[:1]]
-    known = [item for item in (observed.selected, *newest) if item and item in observed.deployments]
-    serving = [revision for revision in known if observed.ready(revision)]
-    if serving or known:
-        return (serving or known)[0]
+    known = [item for item in (*newest, observed.selected) if item and item in observed.deployments]
+    if known:
+        return max(known, key=lambda item: min(observed.ready(item), desired.replicas))
     weights = observed.route.weights if observed.route else {}
     others = [item for item in observed.deployments if item != desired.revision and observed.ready(item)]
     return max(others, key=lambda item: (weights.get(item, 0), observed.ready(item), item), default=None)
