@@ -206,6 +206,20 @@ async def test_what_only_an_administrator_can_undo_stops_nothing_else(world: Ten
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
 
 
+async def test_a_repair_that_does_not_hold_is_said_and_told_once(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await world.settle()
+    for _ in range(4):
+        world.execute("GRANT pg_read_all_data TO t_acme_login_a")
+        await world.sweep()
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("False", "PrivilegesMissing")
+    assert "pg_read_all_data" in world.message(tenant)
+    assert [reason for reason, _ in await world.events("acme")].count("Repaired") <= 2
+    await world.settle()
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
 async def test_a_lock_that_the_tenant_holds_delays_its_own_pass_only(world: TenantWorld) -> None:
     for name in ("acme", "beta"):
         await world.provision(name)

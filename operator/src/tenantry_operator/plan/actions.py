@@ -217,6 +217,9 @@ ServerAction = (
 
 TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
 
+TAKEN_BACK = (StripRole, OwnSchema, RevokeForeign, RevokeMembership, RevokeOnSchema, RevokeOnTable, RevokeDefault)
+"""What undoes something that somebody gave. Postgres may answer to a REVOKE with a mere warning, and keep it."""
+
 ALONE = (StripRole, OwnSchema, RevokeForeign, CloseLogin)
 """Each in a transaction of its own.
 

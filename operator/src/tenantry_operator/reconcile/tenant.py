@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leavi
 from tenantry_operator.observe.registry import Registered, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
+from tenantry_operator.plan.actions import TAKEN_BACK
 from tenantry_operator.plan.status import Problem, reason_shown
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
@@ -93,6 +94,7 @@ class TenantReconciler:
         self._clock = clock
         self._metrics = metrics
         self._addresses = addresses
+        self._taken_back: dict[str, frozenset[object]] = {}
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
 
     def sweep(self) -> AsyncIterator[Key]:
@@ -170,8 +172,8 @@ class TenantReconciler:
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         if plan.refusal is not None:
-            problem = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
-            verdict = TenantVerdict(problem, desired=desired, id=plan.id, version=catalogue.version)
+            refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
+            verdict = TenantVerdict(refused, desired=desired, id=plan.id, version=catalogue.version)
             return Pass(verdict, seen=_seen(desired, registered, facts, observed))
         if desired.deletion is None and not prepared:
             said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
@@ -185,20 +187,32 @@ class TenantReconciler:
             address=address,
         )
         executed = await execution.run(desired, observed, plan.actions)
-        complete = executed.problem is None
+        problem = executed.problem or self._undone_again(desired.names.name, executed.done)
+        complete = problem is None
         verdict = TenantVerdict(
-            executed.problem,
+            problem,
             desired=desired,
             id=plan.id,
             version=catalogue.version or (desired.released if complete else None),
             database_in_place=complete,
-            credentials_in_place=complete or _only_left_out(executed.problem),
+            credentials_in_place=complete or _only_left_out(problem),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
         secret_version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
         return Pass(
             verdict, tuple(executed.done), fresh=catalogue.marker is None, seen=seen, secret_version=secret_version
         )
+
+    def _undone_again(self, name: str, done: Sequence[object]) -> Problem | None:
+        """Say so when this pass took back what the one before had taken back: it does not hold."""
+        before = self._taken_back.pop(name, frozenset())
+        now = frozenset(action for action in done if isinstance(action, TAKEN_BACK))
+        if now:
+            self._taken_back[name] = now
+        if not (again := now & before):
+            return None
+        said = f"this was taken back and is there again: {'; '.join(sorted(map(str, again)))[:500]}"
+        return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
         try:

@@ -30,7 +30,7 @@ def events_of(
             yield _gone(tenant)
         return
     changes = [action for action in done if isinstance(action, Action) and not isinstance(action, RecordTenant)]
-    if not changes:
+    if not changes or (problem is not None and problem.reason in shown):
         return
     if fresh:
         if problem is None:

@@ -338,6 +338,9 @@ async def _clean(world: TenantWorld) -> None:
             with suppress(ApiError):
                 await world.kube.merge_patch(resource, name, {"metadata": {"finalizers": None}})
                 await world.kube.delete(resource, name)
+    for body in await world.kube.list(EVENTS, namespace="default"):
+        if body.get("reportingController") == "tenantry-operator":
+            await world.kube.delete(EVENTS, body["metadata"]["name"], namespace="default")
     for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
         await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
     world.postgres.start()
