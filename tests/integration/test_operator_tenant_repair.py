@@ -206,6 +206,21 @@ async def test_what_only_an_administrator_can_undo_stops_nothing_else(world: Ten
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
 
 
+async def test_lost_data_is_found_by_the_sweep_and_so_is_its_return(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await world.settle()
+    for schema in ("t_acme", "s_acme"):
+        world.execute(f"ALTER SCHEMA {schema} RENAME TO gone")
+        assert await world.sweep() == {"acme"}
+        tenant = await world.tenant("acme")
+        assert world.condition(tenant, "Stalled") == ("True", "DataMissing")
+        assert f"schema {schema}" in world.message(tenant)
+        assert schema not in world.names_on_server("acme")
+        world.execute(f"ALTER SCHEMA gone RENAME TO {schema}")
+        await world.settle()
+        assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
 async def test_a_repair_that_does_not_hold_is_said_and_told_once(world: TenantWorld) -> None:
     await world.provision("acme")
     await world.settle()
