@@ -120,7 +120,7 @@ class Site:
     def close(self) -> None:
         """Delete the Tenants through an operator, so that the next test finds an empty site."""
         try:
-            print(self.kubectl("get", "tenants", "-o", "wide"))
+            print(self.kubectl("get", "tenants", "-o", "wide"))  # noqa: T201  shown for a failed test
             if self._made:
                 self._leader()
                 self.kubectl("delete", "tenants", "--all", "--wait=true", "--timeout=60s")
