@@ -2,6 +2,7 @@
 
 from tenantry_cluster import ClusterError, Layout, Steps, stack
 from tenantry_testing.demo.charts import are_crds_installed, uninstall
+from tenantry_testing.demo.facts import SYSTEM
 from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import forget_record
 from tenantry_testing.demo.sample import delete_samples, foreign_tenants
@@ -25,5 +26,6 @@ def down(steps: Steps, layout: Layout) -> None:
             delete_samples(programs)
     with steps.step("Uninstall the charts"):
         uninstall(programs)
+        programs.kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=120s")
     stack.remove(steps, layout)
     forget_record(layout)
