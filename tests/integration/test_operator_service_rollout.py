@@ -154,6 +154,9 @@ async def test_bad_image_stalls_with_its_reason_and_the_fix_goes_forward(serving
         ({"containers": [{"name": "app", "image": "a", "ports": [{"containerPort": 0}]}]}, "containerPort"),
         ({"containers": [{"name": "app", "image": "a"}], "restartPolicy": "Never"}, "restartPolicy"),
         ({"containers": [{"name": "app", "image": "a", "imagePulPolicy": "Always"}]}, "imagePulPolicy"),
+        ({"containers": [{"name": "app", "image": "a", "securityContext": "none"}]}, "securityContext"),
+        ({"containers": [{"name": "app", "image": "a", "lifecycle": ["none"]}]}, "lifecycle"),
+        ({"containers": [{"name": "app", "image": "a"}], "securityContext": ["none"]}, "securityContext"),
     ],
 )
 async def test_a_template_that_the_cluster_refuses_makes_no_revision(
@@ -166,6 +169,58 @@ async def test_a_template_that_the_cluster_refuses_makes_no_revision(
     assert said in stalled["message"]
     assert await serving.images() == {"a": 2}
     assert (await serving.condition("Available"))["status"] == "True"
+
+
+@pytest.mark.parametrize("labels", ["web", {"tier": 1}], ids=["text", "number"])
+async def test_labels_that_are_none_are_refused_and_the_sweep_goes_on(serving: RolloutWorld, labels: object) -> None:
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "a"}]}}
+    await serving.ask(template=template)
+    await serving.reconcile()
+    stalled = await serving.condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidTemplate")
+    assert "labels" in stalled["message"]
+    assert await serving.images() == {"a": 2}
+    assert await serving.swept()
+
+
+async def test_one_that_cannot_be_judged_hides_no_other_from_the_sweep(serving: RolloutWorld) -> None:
+    good = await serving.body()
+    # As a defect of ours would have it: nothing that the API server keeps is without a uid.
+    odd = {**good, "metadata": {**good["metadata"], "name": "odd"}}
+    del odd["metadata"]["uid"]
+    await serving.users.delete(HTTPROUTES, serving.name, namespace=serving.namespace)
+    for body in (odd, good):
+        serving.cache.observed(SERVICEDEPLOYMENTS.kind, body)
+    assert {key.name async for key in serving.reconciler().sweep()} == {"odd", serving.name}
+
+
+async def test_a_serving_revision_that_lost_its_label_in_a_release_keeps_the_traffic(serving: RolloutWorld) -> None:
+    (name,) = await serving.children(DEPLOYMENTS)
+    serving.broken.add("b")
+    await serving.ask(image="b")
+    await serving.converge(turns=4)
+    lost = {"metadata": {"labels": {"tenantry.dev/service-deployment": None}}}
+    for resource in (DEPLOYMENTS, SERVICES):
+        await serving.users.merge_patch(resource, name, lost, namespace=serving.namespace)
+        await serving.converge(turns=4)
+        assert (await serving.weights(), await serving.images()) == ({"a": 100}, {"a": 2, "b": 2})
+        found = (await serving.children(resource))[name]["metadata"]["labels"]
+        assert found["tenantry.dev/service-deployment"] == serving.name
+
+
+async def test_a_name_that_another_took_in_a_release_is_told_and_tried_with_patience(serving: RolloutWorld) -> None:
+    (name,) = await serving.children(DEPLOYMENTS)
+    serving.broken.add("b")
+    await serving.ask(image="b")
+    await serving.converge(turns=4)
+    await serving.users.delete(SERVICES, name, namespace=serving.namespace)
+    theirs = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": serving.namespace}}
+    await serving.users.create(SERVICES, {**theirs, "spec": {"ports": [{"port": 80}], "selector": {"app": "theirs"}}})
+    assert (await serving.reconcile()).failed
+    assert "already exists" in (await serving.condition("Ready"))["message"]
+    await serving.users.delete(SERVICES, name, namespace=serving.namespace)
+    await serving.converge(turns=4)
+    assert await serving.weights() == {"a": 100}
 
 
 async def test_scale_subresource(serving: RolloutWorld) -> None:

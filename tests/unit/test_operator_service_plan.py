@@ -69,6 +69,20 @@ def test_old_side_is_scaled_in_after_the_drain_and_not_before(serving: MemoryClu
     assert serving.replicas() == {"a": 0, "b": 2}
 
 
+@pytest.mark.parametrize("year", [2100, 9999])
+def test_times_of_the_future_are_written_anew_and_the_drain_ends(serving: MemoryCluster, year: int) -> None:
+    serving.ask(image="b")
+    for _ in range(3):
+        serving.reconcile()
+        serving.turn()
+    serving.reconcile()
+    for kind, annotation in (("Service", "selector-moved-at"), ("HTTPRoute", "weights-taken-at")):
+        annotations = serving.by_hand(kind, "shop")["metadata"]["annotations"]
+        annotations[f"tenantry.dev/{annotation}"] = f"{year}-12-31T23:59:59+00:00"
+    serving.settle()
+    assert serving.replicas() == {"a": 0, "b": 2}
+
+
 def test_a_gateway_that_never_answers_keeps_the_old_side(serving: MemoryCluster) -> None:
     serving.ask(image="b")
     serving.reconcile()

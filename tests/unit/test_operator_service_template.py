@@ -70,6 +70,15 @@ def test_unknown_fields_of_a_newer_kubernetes_pass() -> None:
     assert rendered(given)["containers"][0]["fieldOfTomorrow"] == {"deep": [1, None]}
 
 
+@pytest.mark.parametrize("wrong", ["text", ["list"], 1])
+def test_what_is_no_object_is_left_for_the_api_server_to_refuse(wrong: object) -> None:
+    given = template(securityContext=wrong, lifecycle=wrong)
+    given["spec"]["securityContext"] = wrong
+    spec = rendered(given)
+    app = spec["containers"][0]
+    assert [spec["securityContext"], app["securityContext"], app["lifecycle"]] == [wrong] * 3
+
+
 def test_a_revision_is_its_content() -> None:
     first = render_template(template(), port=8000, app_protocol=None)
     assert revision_of(first) == revision_of(deepcopy(first))

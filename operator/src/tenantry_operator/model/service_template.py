@@ -71,25 +71,35 @@ def _containers(spec: Raw, field: str) -> list[Raw]:
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
+def with_entries(written: object, entries: Raw, *, ours_win: bool = False) -> Any:
+    """Return an object of the template with entries added; what is no object stays, for the API server to refuse."""
+    if not written:
+        return entries
+    if not isinstance(written, dict):
+        return written
+    return {**written, **entries} if ours_win else {**entries, **written}
+
+
 def _restrict_pod(spec: Raw) -> None:
-    context = spec.get("securityContext") or {}
-    spec["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}} | context
+    defaults: Raw = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec["securityContext"] = with_entries(spec.get("securityContext"), defaults)
 
 
 def _restrict_container(container: Raw) -> None:
-    context = container.get("securityContext") or {}
+    context = container.get("securityContext")
     defaults: Raw = {"capabilities": {"drop": ["ALL"]}}
-    if not context.get("privileged"):  # with it the API server refuses the denial of escalation
+    # With `privileged` the API server refuses the denial of escalation.
+    if not (isinstance(context, dict) and context.get("privileged")):
         defaults["allowPrivilegeEscalation"] = False
-    container["securityContext"] = defaults | context
+    container["securityContext"] = with_entries(context, defaults)
 
 
 def _add_pre_stop(container: Raw, grace: object) -> None:
     # A sleep longer than the pod's grace is refused by the API server.
     seconds = min(PRE_STOP_SECONDS, grace) if isinstance(grace, int) else PRE_STOP_SECONDS
-    lifecycle = container.get("lifecycle") or {}
     if seconds > 0:
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}} | lifecycle
+        drain: Raw = {"preStop": {"sleep": {"seconds": seconds}}}
+        container["lifecycle"] = with_entries(container.get("lifecycle"), drain)
 
 
 def _add_probes(container: Raw, port: int, *, app_protocol: str | None) -> None:

@@ -77,10 +77,15 @@ def by_owner(children: Children) -> Mapping[Owner, Children]:
 
 
 async def _with_unlabelled(kube: Kube, desired: DesiredService, children: Children) -> Children:
-    """Look by name for what the label did not find: it may be somebody else's, or ours without its label."""
-    revision = desired.child(desired.revision)
-    wanted = [(DEPLOYMENTS, children.deployments, revision), (SERVICES, children.services, revision)]
-    wanted += [(SERVICES, children.services, desired.name)]
+    """Look by name for what the label did not find: it may be somebody else's, or ours without its label.
+
+    Also for the revisions that serve: without its Deployment a serving revision would seem to be gone.
+    """
+    seen = observed_service(desired, children)
+    serving = (seen.selected, *(seen.route.weights if seen.route else ()))
+    revisions = dict.fromkeys(desired.child(item) for item in (desired.revision, *serving) if item)
+    wanted = [(DEPLOYMENTS, children.deployments, name) for name in revisions]
+    wanted += [(SERVICES, children.services, name) for name in (*revisions, desired.name)]
     wanted += [(HTTPROUTES, children.routes, desired.name)] if desired.gateway else []
     missing = [(kind, name) for kind, found, name in wanted if all(body["metadata"]["name"] != name for body in found)]
     answers = await asyncio.gather(*(kube.get(kind, name, namespace=desired.namespace) for kind, name in missing))

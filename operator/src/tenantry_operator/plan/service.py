@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tenantry_crds import Reason
-from tenantry_crds.names import LABEL_REVISION
+from tenantry_crds.names import LABEL_REVISION, LABEL_SERVICE_DEPLOYMENT
 from tenantry_operator.model.service import DesiredService, Promotion
 from tenantry_operator.model.service_observed import DeploymentSeen, ObservedService
 from tenantry_operator.model.service_template import Raw
@@ -104,6 +104,16 @@ def _deployment(situation: Situation) -> Iterator[Action]:
         yield ReplaceChild(manifests.merged(seen.body, rendered), _why_replaced(desired, seen), _repair(situation))
 
 
+def _labels(situation: Situation) -> Iterator[Action]:
+    """Give other revisions their label back: without it nobody would find them when they no longer serve."""
+    desired, observed = situation.desired, situation.observed
+    for seen in observed.deployments.values():
+        labels = seen.body["metadata"].get("labels") or {}
+        if seen.revision != desired.revision and labels.get(LABEL_SERVICE_DEPLOYMENT) != desired.name:
+            body = manifests.labelled(desired, seen.body, seen.revision)
+            yield ReplaceChild(body, "its label was taken by another hand", Reason.REPAIRED)
+
+
 def _why_replaced(desired: DesiredService, seen: DeploymentSeen) -> str:
     asked, _, stored = seen.stamp.partition(".")
     wanted = manifests.stamp(desired, seen.stored).partition(".")[0]
@@ -143,11 +153,16 @@ def _public_service(situation: Situation) -> Iterator[Action]:
         promotions = _promoted(situation, selected)
         reason = f"revision {selected} is ready and has the traffic: it is promoted"
         event = Reason.REVISION_PROMOTED
-    stays = selected == observed.selected and observed.moved_at
-    moved_at = stays or situation.now
+    stays = observed.moved_at if selected == observed.selected else None
+    moved_at = _past(stays, situation) or situation.now
     rendered = manifests.public_service(desired, selected, moved_at=moved_at, promotions=promotions)
     seen = observed.services.get(desired.name)
     yield from _ensured(seen, rendered, reason, event=event)
+
+
+def _past(moment: datetime | None, situation: Situation) -> datetime | None:
+    """Leave out a time that has not come: only a hand writes one, and no drain would end before it."""
+    return moment if moment and moment <= situation.now else None
 
 
 def _may_be_promoted(situation: Situation) -> bool:
@@ -184,7 +199,8 @@ def _route(situation: Situation) -> Iterator[Action]:
 
 def _taken(situation: Situation, body: Raw) -> Iterator[Action]:
     route = situation.observed.route
-    taken_at = route.taken_at.isoformat() if route and route.taken_at else None
+    known = _past(route.taken_at if route else None, situation)
+    taken_at = known.isoformat() if known else None
     reason = "its labels or its owner were changed by another hand"
     # Nobody asks when it was taken unless a revision waits to be drained.
     if taken_at is None and situation.taken and situation.leaving:
@@ -226,7 +242,7 @@ def _history(situation: Situation) -> Iterator[Action]:
             yield DeleteChild(body, f"revision {revision} has no Deployment")
 
 
-_STEPS = (_deployment, _services, _public_service, _route, _scale, _history)
+_STEPS = (_deployment, _labels, _services, _public_service, _route, _scale, _history)
 
 
 def _repair(situation: Situation) -> Reason | None:

@@ -19,7 +19,7 @@ from tenantry_operator.model.service import (
     Promotion,
     promotions_text,
 )
-from tenantry_operator.model.service_template import Raw, fingerprint
+from tenantry_operator.model.service_template import Raw, fingerprint, with_entries
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 OUR_ANNOTATIONS = (ANNOTATION_MOVED_AT, ANNOTATION_PROMOTIONS, ANNOTATION_STAMP, ANNOTATION_TAKEN_AT)
@@ -102,6 +102,13 @@ def merged(observed: Raw, rendered: Raw) -> Raw:
     return {**observed, "metadata": metadata, "spec": _merged_spec(observed, rendered)}
 
 
+def labelled(desired: DesiredService, observed: Raw, revision: str) -> Raw:
+    """Return the observed object with the labels of a revision's child, and nothing else changed."""
+    seen = observed["metadata"]
+    ours = _metadata(desired, seen["name"], revision=revision)["labels"]
+    return {**observed, "metadata": {**seen, "labels": {**(seen.get("labels") or {}), **ours}}}
+
+
 def _merged_spec(observed: Raw, rendered: Raw) -> Raw:
     if rendered["kind"] == "Service":  # the rest of it is allocated by the cluster
         return {**observed["spec"], **rendered["spec"]}
@@ -128,7 +135,7 @@ def _metadata(desired: DesiredService, name: str, *, revision: str | None = None
 def _deployment_spec(desired: DesiredService) -> Raw:
     labels = desired.selects(desired.revision)
     metadata = dict(desired.template.get("metadata") or {})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    metadata["labels"] = with_entries(metadata.get("labels"), dict(labels), ours_win=True)
     return {
         "selector": {"matchLabels": labels},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},

@@ -78,7 +78,7 @@ class Situation:
             if route is None or not self.taken or route.taken_at is None:
                 return None
             begins.append(route.taken_at)
-        return max(max(begins) + timedelta(seconds=self.desired.drain_seconds) - self.now, timedelta(0))
+        return max(timedelta(seconds=self.desired.drain_seconds) - (self.now - max(begins)), timedelta(0))
 
     def _goal(self) -> dict[str, int]:
         target, stable, wanted = self.target, self.stable, self.desired.replicas

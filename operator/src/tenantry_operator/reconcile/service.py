@@ -9,7 +9,16 @@ from pydantic import ValidationError
 
 from tenantry_crds import Reason, ServiceDeploymentStatus
 from tenantry_operator.apply.service import Outcome, apply_service
-from tenantry_operator.clients.kube import HTTPROUTES, SERVICEDEPLOYMENTS, ApiError, Conflict, Invalid, Kube, NotFound
+from tenantry_operator.clients.kube import (
+    HTTPROUTES,
+    SERVICEDEPLOYMENTS,
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Invalid,
+    Kube,
+    NotFound,
+)
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.queue import Key, Result
@@ -52,8 +61,16 @@ class ServiceDeploymentReconciler:
         children = by_owner(await list_children(self._kube))
         for key in self._cache.keys(self.kind):
             body = self._cache.get(key)
-            if body and self._differs(body, children.get((key.namespace, key.name), Children())):
+            if body and self._needs_a_pass(key, body, children.get((key.namespace, key.name), Children())):
                 yield key
+
+    def _needs_a_pass(self, key: Key, body: Raw, children: Children) -> bool:
+        """Say whether it differs; one that cannot be judged hides no other, and its own pass tells why."""
+        try:
+            return self._differs(body, children)
+        except Exception:
+            logger.exception("the sweep could not judge a ServiceDeployment", extra={"object": str(key)})
+            return True
 
     def _differs(self, body: Raw, children: Children) -> bool:
         if body["metadata"].get("deletionTimestamp"):
@@ -150,9 +167,14 @@ def _previous(body: Mapping[str, Any]) -> ServiceDeploymentStatus:
 
 
 def _failure(outcomes: tuple[Outcome, ...]) -> Failure | None:
-    """Return the write that failed; a lost race is none, for the next look shows who won."""
+    """Return the write that failed; a lost race is none, for the next look shows who won.
+
+    A name that is taken is one: the look did not show by whom, and would not the next time.
+    """
     failed = next((outcome for outcome in outcomes if outcome.error), None)
-    if failed is None or failed.error is None or isinstance(failed.error, Conflict):
+    if failed is None or failed.error is None:
+        return None
+    if isinstance(failed.error, Conflict) and not isinstance(failed.error, AlreadyExists):
         return None
     if isinstance(failed.error, NotFound) and _is_new_route(failed.action):
         return Failure(Reason.GATEWAY_NOT_FOUND, "the cluster serves no HTTPRoute: install the Gateway API's CRDs")
