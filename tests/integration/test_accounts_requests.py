@@ -205,6 +205,33 @@ async def test_a_tenant_header_that_names_another_tenant_is_refused_alike_for_kn
     assert accounts_world.users_of(tenant) == accounts_world.users_of(other) == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_header_that_is_sent_twice_is_not_read_once(accounts_world, first):
+    tenant, other = accounts_world.add_tenant(), accounts_world.add_tenant()
+    (key,), (other_key,) = tenant.headers.items(), other.headers.items()
+    tenants = [("X-Tenant-ID", tenant.name), ("X-Tenant-ID", other.name)]
+    keys = [key, other_key]
+    if not first:
+        tenants.reverse()
+        keys.reverse()
+    async with accounts_world.service() as service:
+        two_tenants = await service.client.post("/v1/users", json=GOOD, headers=[key, *tenants])
+        two_keys = await service.client.post("/v1/users", json=GOOD, headers=keys)
+    _assert_problem(two_tenants, 403, "tenant-mismatch")
+    _assert_problem(two_keys, 401, "unauthenticated")
+    assert accounts_world.users_of(tenant) == accounts_world.users_of(other) == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_path_with_a_slash_too_many_leads_nowhere(accounts_world, method):
+    tenant = accounts_world.add_tenant()
+    headers = tenant.headers | {"Host": "elsewhere.example"}
+    async with accounts_world.service() as service:
+        answer = await service.client.request(method, "/v1/users/", json=GOOD, headers=headers)
+    _assert_problem(answer, 404, "not-found")
+    assert "location" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("state", "status", "name"),
     [

@@ -103,6 +103,8 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the scheme and host as the service sees them: behind TLS it would lead out of it.
+        redirect_slashes=False,
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         middleware=[
             Middleware(Observing, logger=components.logger, metrics=components.metrics),

@@ -39,16 +39,22 @@ async def principal(
     request: Request,
     kit: ComponentsDep,
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    tenant: TenantHeader = None,
+    _tenant: TenantHeader = None,
 ) -> Principal:
     """Return who makes the request, and put it on the request's log lines."""
-    found = await kit.authenticator.authenticate(request.headers.get("authorization"), tenant)
+    authorization, tenant = _whole(request, "authorization"), _whole(request, "x-tenant-id")
+    found = await kit.authenticator.authenticate(authorization, tenant)
     ids = current()
     if ids is not None:
         ids.tenant, ids.principal = found.scope.name, found.id
         # Machines do not log in: the key itself is their session.
         ids.session_id = ids.session_id or f"key-{found.id}"
     return found
+
+
+def _whole(request: Request, header: str) -> str | None:
+    """Return every line of a header as one text (RFC 9110, 5.3), so that a second one cannot contradict unseen."""
+    return ", ".join(request.headers.getlist(header)) if header in request.headers else None
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
@@ -80,7 +86,7 @@ async def unit_of_work(request: Request, kit: ComponentsDep, who: PrincipalDep) 
 async def _ask_again(request: Request, kit: Components, who: Principal) -> None:
     """Raise what the registry says now of a tenant that was not as it was remembered: released, suspended, gone."""
     kit.registry.forget(who.id)
-    await kit.authenticator.authenticate(request.headers.get("authorization"), None)
+    await kit.authenticator.authenticate(_whole(request, "authorization"), None)
 
 
 # Function scope: the transaction is committed before the response is sent, so a failed COMMIT is no 2xx.
