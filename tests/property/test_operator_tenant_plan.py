@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenantry_crds.reasons import Reason
@@ -65,6 +65,10 @@ def assert_usable(model: TenantModel) -> None:
     assert model.catalogue.roles[NAMES.login].login
 
 
+def damage(name: str) -> Damage:
+    return next(one for one in DAMAGES if one.name == name)
+
+
 damages = st.lists(st.sampled_from(DAMAGES), max_size=8)
 
 
@@ -97,6 +101,7 @@ def test_a_crash_after_any_step_converges(done: list[Damage], crashes: list[int]
 
 
 @given(damages, st.sampled_from(Leaving), st.lists(st.integers(0, 9), max_size=4))
+@example(done=[damage("t_acme_login_a dropped"), damage("row lost")], leaving=Leaving.DELETE, crashes=[1])
 def test_a_deletion_converges_after_any_crash(done: list[Damage], leaving: Leaving, crashes: list[int]) -> None:
     model = damaged(provisioned(), done)
     model.desired = replace(model.desired, deletion=Deletion(leaving, protected=False))

@@ -33,9 +33,17 @@ def deletion_actions(desired: DesiredTenant, mine: ObservedTenant, *, leaving: L
 
 
 def _record(mine: ObservedTenant, state: State) -> Iterator[TenantAction]:
-    row = mine.row
+    """Tell the registry.
+
+    A row that was lost is written anew from the marker: after a pass that is cut off midway it is what says that the
+    data was dropped, and is not missing.
+    """
+    row, marker = mine.row, mine.catalogue.marker
     if row is not None and row.state is not state:
         yield RecordTenant(id=row.id, state=state, version=row.version, revoke_keys=True, reason=LEAVES)
+    elif row is None and marker is not None:
+        version = mine.catalogue.version
+        yield RecordTenant(id=marker.id, state=state, version=version, revoke_keys=True, reason=LEAVES)
 
 
 def _never_had_data(mine: ObservedTenant) -> bool:
