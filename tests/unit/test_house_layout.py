@@ -65,6 +65,34 @@ def test_documents_link_to_files_that_exist() -> None:
     assert broken == []
 
 
+def spelt_out(path: str) -> list[str]:
+    """`a/{b,c}.py` as two paths."""
+    if not (found := re.search(r"\{([^}]*)\}", path)):
+        return [path]
+    return [path.replace(found[0], choice) for choice in found[1].split(",")]
+
+
+def named_paths(text: str) -> set[str]:
+    """The files and folders of a room that a page names whole, in backticks."""
+    rooms = "crds|operator|migrations|services|charts|tests|examples|docs|scripts"
+    return {path for name in re.findall(rf"`((?:{rooms})/[\w./{{}},-]+)(?:::\w+)*`", text) for path in spelt_out(name)}
+
+
+def test_pages_name_files_that_exist() -> None:
+    gone = {
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in committed("*.md")
+        for path in named_paths(page.read_text("utf-8"))
+        if not (ROOT / path).exists()
+    }
+    assert gone == set()
+
+
+def test_a_page_that_names_what_is_gone_is_noticed() -> None:
+    text = "`tests/{unit,gone}/`, `operator/gone.py::test_x` and `make test`"
+    assert named_paths(text) == {"tests/unit/", "tests/gone/", "operator/gone.py"}
+
+
 def test_no_file_records_a_package_registry() -> None:
     pattern = re.compile(r"https?://(registry|proxy|files|static|deb|index|repo1?)\.|\.org/simple")
     locks = [*committed("*requirements.lock"), *committed("*.toml"), *committed("*go.mod"), *committed("*Dockerfile")]
