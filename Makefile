@@ -21,6 +21,10 @@ demo: ## A fresh machine to a running system: cluster, images, charts, a Tenant,
 demo-down: ## Remove what the demo made; the cluster stays
 	@$(RUN) $(PY) -m tenantry_testing.demo down
 
+.PHONY: demo-env
+demo-env: ## Print what a shell needs to talk to the demo, for eval
+	@./scripts/env >&2 && $(PY) -m tenantry_testing.demo env
+
 .PHONY: cluster
 cluster: ## Bring up a cluster: TENANTRY_KUBECONFIG, else kind, else the local node
 	@$(RUN) $(PY) -m tenantry_cluster up

@@ -1,6 +1,8 @@
 """The demo's record and its callers, without a cluster."""
 
+import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pytest
 
 from tenantry_cluster import Layout
 from tenantry_testing.demo.callers import AccountsCaller, RestFailed
+from tenantry_testing.demo.closing import shell_lines
 from tenantry_testing.demo.conditions import describe_conditions
 from tenantry_testing.demo.facts import registry_url
+from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import DemoRecord, NoDemo, SampleTenant, read_record, record_path, write_record
 
 RECORD = DemoRecord("config", "http://gateway", "postgresql://db", (SampleTenant("acme", "tk_dev_x"),))
@@ -73,6 +77,22 @@ def test_a_user_that_exists_is_found_on_any_page() -> None:
         return httpx.Response(200, json={"items": [{"email": "other@acme.example"}], "next_cursor": "c"})
 
     assert caller(answer).ensure_user(USER) == {"email": "Ada@acme.example"}
+
+
+def test_a_shell_takes_what_the_demo_prints() -> None:
+    odd = DemoRecord(
+        "a 'b'", "http://gateway", "postgresql://u:p@h:5/app?a=b&c=$d", (SampleTenant("acme", "tk_dev_x"),)
+    )
+    lines = shell_lines(Programs(Path("config"), Path("/our bin")), odd)
+    said = subprocess.run(
+        ["bash", "-c", f'{lines}\necho "$KUBECONFIG"; echo "$GATEWAY $KEY $TENANTRY_REGISTRY_URL"; echo "$PATH"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert said[:2] == ["a 'b'", "http://gateway tk_dev_x postgresql://u:p@h:5/tenantry?a=b&c=$d"]
+    assert said[2].startswith("/our bin:")
+    assert said[2].endswith(os.environ["PATH"])
 
 
 def test_the_registry_is_at_the_same_address() -> None:

@@ -1,20 +1,22 @@
-"""`python -m tenantry_testing.demo up|down`."""
+"""`python -m tenantry_testing.demo up|down|env`."""
 
 import argparse
 import sys
 
 from tenantry_cluster import ClusterError, Layout, Steps
+from tenantry_testing.demo.closing import shell_lines
 from tenantry_testing.demo.down import down
+from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import read_record
 from tenantry_testing.demo.up import up
 
 
-def show_key(_: Steps, layout: Layout) -> None:
-    """Print the sample Tenant's API key, for a command that needs it."""
-    print(read_record(layout).tenants[0].api_key)
+def show_environment(_: Steps, layout: Layout) -> None:
+    """Print what a shell needs to talk to the demo."""
+    print(shell_lines(Programs(layout.kubeconfig, layout.bin), read_record(layout)))
 
 
-COMMANDS = {"up": up, "down": down, "key": show_key}
+COMMANDS = {"up": up, "down": down, "env": show_environment}
 
 
 def main() -> int:

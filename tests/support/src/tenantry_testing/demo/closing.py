@@ -1,9 +1,11 @@
-"""The last lines of the demo: what is there, where, and what to try next."""
+"""What the demo says of itself: its last lines, and what a shell needs to talk to it."""
 
+import os
+import shlex
 from typing import Any
 
 from tenantry_cluster.layout import Layout
-from tenantry_testing.demo.facts import GREETING, SYSTEM, TENANT
+from tenantry_testing.demo.facts import GREETING, SYSTEM, TENANT, registry_url
 from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import DemoRecord, record_path
 from tenantry_testing.demo.versions import server_versions
@@ -22,12 +24,25 @@ What is there
 Where
   gateway    {record.gateway_url}/v1/users and {record.gateway_url}/{GREETING}
   Postgres   in .tenantry/{record_path(layout).name}, with the Tenant's API key
-  kubectl    export KUBECONFIG=$PWD/.tenantry/kubeconfig PATH=$PWD/.tenantry/bin:$PWD/.venv/bin:$PATH
+  shell      eval "$(make -s demo-env)" sets KUBECONFIG, PATH, GATEWAY, KEY
 
-Try next
+Try next, in such a shell
   kubectl get tenants,servicedeployments --all-namespaces
-  curl -H "Authorization: Bearer $(.venv/bin/python -m tenantry_testing.demo key)" {record.gateway_url}/v1/users
+  curl -H "Authorization: Bearer $KEY" $GATEWAY/v1/users
   {globex} | kubectl apply -f - && kubectl wait tenant/globex --for=condition=Ready
 
 Away again: make demo-down (what the demo made), make cluster-down (the cluster)
 """
+
+
+def shell_lines(programs: Programs, record: DemoRecord) -> str:
+    """Exports for a POSIX shell: our programs, the cluster, the gateway, the sample Tenant's key, the registry."""
+    path = shlex.quote(programs.environment()["PATH"].removesuffix(os.environ.get("PATH", "")))
+    values = {
+        "KUBECONFIG": record.kubeconfig,
+        "GATEWAY": record.gateway_url,
+        "KEY": record.tenants[0].api_key,
+        "TENANTRY_REGISTRY_URL": registry_url(record.postgres_url),
+    }
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    return "\n".join([*exports, f'export PATH={path}"$PATH"'])
