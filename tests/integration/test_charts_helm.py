@@ -1,9 +1,12 @@
 """The charts by helm on a real API server: install, upgrade, uninstall, and what they refuse."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
@@ -118,6 +121,65 @@ def test_a_service_is_published_only_at_a_gateway_that_is_named(helm: Helm) -> N
         "namespace": "edge",
         "pathPrefix": "/v1",
     }
+
+
+def test_a_name_that_yaml_reads_as_something_else_stays_a_name(helm: Helm, tmp_path: Path) -> None:
+    values = {
+        "environment": "no",
+        "registry": {"server": "on"},
+        "databaseServers": ["null"],
+        "gateway": {"name": "123", "namespace": "true"},
+        "imagePullSecrets": ["0123"],
+        "cursorKey": {"existingSecret": "1e3"},
+        "services": {"accounts": {"image": {"repository": "12", "tag": "34"}}},
+    }
+    objects = template_of(helm, values, tmp_path)
+    service = one(objects, "ServiceDeployment", "accounts")["spec"]
+    assert service["traffic"]["gateway"] == {"name": "123", "namespace": "true", "pathPrefix": "/v1"}
+    variables = environment_of(service)
+    assert (variables["TENANTRY_ENVIRONMENT"], variables["TENANTRY_REGISTRY_SERVER"]) == ("no", "on")
+    for _, pod in pods(objects):
+        assert pod["imagePullSecrets"] == [{"name": "0123"}]
+    pod = service["template"]["spec"]
+    assert pod["containers"][0]["image"] == "12:34"
+    assert pod["volumes"][-1]["secret"]["secretName"] == "1e3"
+
+
+def test_a_service_takes_environment_variables_as_they_are_written(helm: Helm, tmp_path: Path) -> None:
+    values = {
+        "TENANTRY_BODY_LIMIT": 10_485_760,
+        "TENANTRY_POOL_TIMEOUT": 2.5,
+        "FLAG": True,
+        "LINES": "a\nb: {{ c }}",
+        "TENANTRY_LOG_LEVEL": "debug",
+    }
+    service = one(
+        template_of(helm, {"services": {"accounts": {"env": values}}}, tmp_path), "ServiceDeployment", "accounts"
+    )
+    variables = environment_of(service["spec"])
+    assert {name: variables[name] for name in values} == {
+        "TENANTRY_BODY_LIMIT": "10485760",
+        "TENANTRY_POOL_TIMEOUT": "2.5",
+        "FLAG": "true",
+        "LINES": "a\nb: {{ c }}",
+        "TENANTRY_LOG_LEVEL": "debug",
+    }
+
+
+def template_of(helm: Helm, values: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Render with a file of values, as users write them; `--set` guesses types by rules of its own."""
+    file = folder / "values.yaml"
+    file.write_text(json.dumps(values))
+    text = helm("template", "tenantry", str(helm.charts / "tenantry"), "--values", str(file))
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def environment_of(service: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of the first container, each of which may stand there once."""
+    found = service["template"]["spec"]["containers"][0]["env"]
+    variables = {item["name"]: item["value"] for item in found}
+    assert len(variables) == len(found)
+    return variables
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ async def test_bad_image_stalls_with_its_reason_and_the_fix_goes_forward(serving
         ({"containers": [{"name": "app", "image": "a", "ports": [{"containerPort": 0}]}]}, "containerPort"),
         ({"containers": [{"name": "app", "image": "a"}], "restartPolicy": "Never"}, "restartPolicy"),
         ({"containers": [{"name": "app", "image": "a", "imagePulPolicy": "Always"}]}, "imagePulPolicy"),
+        ({"containers": [{"name": "app", "image": "a", "env": [{"name": "A"}, {"name": "A"}]}]}, "duplicate"),
         ({"containers": [{"name": "app", "image": "a", "securityContext": "none"}]}, "securityContext"),
         ({"containers": [{"name": "app", "image": "a", "lifecycle": ["none"]}]}, "lifecycle"),
         ({"containers": [{"name": "app", "image": "a"}], "securityContext": ["none"]}, "securityContext"),

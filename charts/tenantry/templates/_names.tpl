@@ -14,8 +14,8 @@
 {{/* Labels of every object. Argument: a dict of root and component. */}}
 {{- define "tenantry.labels" -}}
 app.kubernetes.io/name: tenantry
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component | quote }}
 app.kubernetes.io/part-of: tenantry
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
@@ -25,7 +25,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{/* Labels by which the operator's pods are found; they never change. */}}
 {{- define "tenantry.operatorSelector" -}}
 app.kubernetes.io/name: tenantry
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
@@ -56,6 +56,11 @@ capabilities:
 {{/* The DatabaseServers that services log in to: the registry's, and the further ones. */}}
 {{- define "tenantry.databaseServers" -}}
 {{- prepend .Values.databaseServers .Values.registry.server | uniq | toJson -}}
+{{- end -}}
+
+{{/* A value as it was written: helm reads every number as a float, and would write ten million as 1e+07. */}}
+{{- define "tenantry.text" -}}
+{{- if and (kindIs "float64" .) (eq . (. | int64 | float64)) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
 {{- end -}}
 
 {{- define "tenantry.cursorKeySecret" -}}
