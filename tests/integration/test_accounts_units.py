@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from tenantry_kit.problems import DATABASE_UNAVAILABLE, Problem
 from tenantry_kit.tenancy import NotCommitted
 
 STATE = text(
@@ -99,6 +100,26 @@ async def test_a_commit_that_fails_is_answered_as_a_failure(accounts_world):
         answer = await service.client.post("/v1/users", json={"email": "a@example.com"}, headers=tenant.headers)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal")
     assert accounts_world.users_of(tenant) == []
+
+
+@pytest.mark.parametrize("moment", ["before COMMIT", "before a statement"])
+async def test_a_session_that_is_ended_in_the_middle_is_the_databases_problem(accounts_world, moment):
+    scope = accounts_world.scope_of(accounts_world.add_tenant())
+    async with accounts_world.service(pool_size=1) as service:
+
+        async def work():
+            async with service.components.units.begin(scope) as session:
+                process = (await session.orm.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                with accounts_world.postgres.connect() as admin:
+                    admin.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
+                if moment == "before a statement":
+                    await session.orm.execute(text("SELECT 1"))
+
+        with pytest.raises(Problem) as caught:
+            await work()
+        assert caught.value.type is DATABASE_UNAVAILABLE
+        async with service.components.units.begin(scope) as session:
+            assert (await session.orm.execute(text("SELECT 1"))).scalar_one() == 1
 
 
 @asynccontextmanager

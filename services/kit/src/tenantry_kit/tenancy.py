@@ -186,8 +186,12 @@ class UnitsOfWork:
             raise NotCommitted(f"{end} was answered with {done}")
 
     async def _abandon(self, work: "_Work") -> None:
+        if work.driver.closed:
+            # Or the session would roll back on it once more, and that error would hide the first.
+            await work.connection.invalidate()
+            return
         try:
-            if not work.driver.closed and work.driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            if work.driver.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 await self._end(work, "ROLLBACK")
         except psycopg.Error:
             await work.connection.invalidate()
