@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from tenantry_crds import Condition, ConditionStatus, ConditionType
 from tenantry_crds.reasons import Reason
 
@@ -81,3 +83,33 @@ def reason_shown(status: Mapping[str, Any], condition: ConditionType) -> str | N
         if one.get("type") == condition.value:
             return str(one.get("reason"))
     return None
+
+
+def unreadable(error: ValidationError) -> Problem:
+    """Say what this version cannot read of an object that a newer API has let in."""
+    said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return Problem(Reason.INVALID_SPEC, said[:500], lasting=True)
+
+
+def status_of_unreadable(body: Mapping[str, Any], problem: Problem, *, now: datetime) -> dict[str, Any]:
+    """Return the raw status with Ready, Reconciling and Stalled said anew; the rest of it stays as it is."""
+    shown, generation = body.get("status") or {}, body["metadata"].get("generation", 0)
+    kept = {one["type"]: one for one in shown.get("conditions") or ()}
+    before = [one for one in map(_readable, kept.values()) if one is not None]
+    for one in conditions(overall(problem, ready=problem.reason), before, generation=generation, now=now):
+        kept[one.type] = one.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return {**shown, "observedGeneration": generation, "conditions": list(kept.values())}
+
+
+def _readable(raw: Mapping[str, Any]) -> Condition | None:
+    try:
+        return Condition.model_validate(raw)
+    except ValidationError:
+        return None
+
+
+def without_unreadable_status(body: Mapping[str, Any], error: ValidationError) -> dict[str, Any] | None:
+    """Return the object without its status if that is all that cannot be read; what is lost is found out again."""
+    if any(one["loc"][:1] != ("status",) for one in error.errors()):
+        return None
+    return {key: value for key, value in body.items() if key != "status"}

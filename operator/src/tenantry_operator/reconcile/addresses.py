@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Final
 
+from pydantic import ValidationError
+
 from tenantry_crds import DatabaseServer, absent
 from tenantry_crds.reasons import Reason
 from tenantry_operator.clients.kube import SECRETS, Kube
@@ -11,6 +13,7 @@ from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.observe.secrets import decode
+from tenantry_operator.plan.status import unreadable, without_unreadable_status
 
 KIND: Final = "DatabaseServer"
 REMEMBERED_SECONDS: Final = 5.0
@@ -43,7 +46,14 @@ class Addresses:
         body = self._cache.get(Key(KIND, name))
         if body is None:
             raise NoAddress(Reason.SERVER_NOT_FOUND, f"there is no DatabaseServer {name}")
-        return DatabaseServer.model_validate(body)
+        try:
+            return DatabaseServer.model_validate(body)
+        except ValidationError as error:
+            readable = without_unreadable_status(body, error)
+            if readable is None:
+                problem = unreadable(error)
+                raise NoAddress(problem.reason, f"DatabaseServer {name} cannot be read: {problem.message}") from error
+            return DatabaseServer.model_validate(readable)
 
     def default_server(self) -> str:
         """Return the name of the default server, the first by name when there are several. Raises NoAddress."""

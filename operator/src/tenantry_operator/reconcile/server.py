@@ -39,7 +39,13 @@ from tenantry_operator.observe.server import observe_server
 from tenantry_operator.plan.actions import SetPassword, WriteSecret
 from tenantry_operator.plan.server import ServerPlanAction, plan_server, service_binding
 from tenantry_operator.plan.server_status import ServerVerdict, server_status
-from tenantry_operator.plan.status import Problem, reason_shown
+from tenantry_operator.plan.status import (
+    Problem,
+    reason_shown,
+    status_of_unreadable,
+    unreadable,
+    without_unreadable_status,
+)
 from tenantry_operator.plan.tenant_secret import applied_mark, usable_password
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
 from tenantry_operator.reconcile.tenant import place_of
@@ -96,21 +102,30 @@ class DatabaseServerReconciler:
         if body is None:
             await self._forget(key.name)
             return Result()
-        try:
-            server = DatabaseServer.model_validate(body)
-        except ValidationError as error:
-            logger.error("a DatabaseServer cannot be read", extra={"server": key.name, "error": str(error)[:500]})
-            return Result()
-        if server.metadata.is_terminating and api.FINALIZER not in server.metadata.finalizers:
+        metadata = body["metadata"]
+        if metadata.get("deletionTimestamp") and api.FINALIZER not in metadata.get("finalizers", ()):
             return Result()
         try:
-            return await self._reconcile(body, server)
+            return await self._read_and_reconcile(body)
         except (NotFound, Invalid) as error:
             logger.info("the DatabaseServer changed meanwhile", extra={"server": key.name, "error": str(error)})
             return Result(failed=self._cache.get(key) is not None)
         except ApiError as error:
             logger.warning("the API server failed us", extra={"server": key.name, "error": str(error)})
             return Result(failed=True)
+
+    async def _read_and_reconcile(self, body: RawObject) -> Result:
+        try:
+            server = DatabaseServer.model_validate(body)
+        except ValidationError as error:
+            readable = without_unreadable_status(body, error)
+            if readable is None:
+                problem = unreadable(error)
+                return await self._write_status(
+                    body, status_of_unreadable(body, problem, now=self._clock.now()), problem
+                )
+            server = DatabaseServer.model_validate(readable)
+        return await self._reconcile(body, server)
 
     async def _reconcile(self, body: RawObject, server: DatabaseServer) -> Result:
         if server.metadata.is_terminating:
@@ -242,14 +257,16 @@ class DatabaseServerReconciler:
     async def _conclude(self, body: RawObject, server: DatabaseServer, verdict: ServerVerdict) -> Result:
         status = server_status(server, verdict, now=self._clock.now())
         raw = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return await self._write_status(body, raw, verdict.problem)
+
+    async def _write_status(self, body: RawObject, raw: RawObject, problem: Problem | None) -> Result:
         shown = body.get("status") or {}
         if raw != shown:
             operations = [{"op": "add", "path": "/status", "value": raw}]
             written = await self._kube.json_patch(
-                DATABASESERVERS, server.metadata.name, operations, subresource="status"
+                DATABASESERVERS, body["metadata"]["name"], operations, subresource="status"
             )
             self._cache.put(KIND, written)
-        problem = verdict.problem
         if problem is not None and reason_shown(shown, ConditionType.READY) != problem.reason:
             await self._kube.event(
                 about=body, type="Warning", reason=problem.reason, message=problem.message, action="Reconcile"

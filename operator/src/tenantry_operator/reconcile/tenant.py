@@ -10,7 +10,7 @@ import psycopg
 from pydantic import ValidationError
 from uuid_utils import uuid7
 
-from tenantry_crds import ConditionType, DeletionPolicy, DeletionProtection, Tenant, absent
+from tenantry_crds import ConditionType, DeletionPolicy, DeletionProtection, Tenant, TenantPhase, absent
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_migrations import TENANT
@@ -28,7 +28,13 @@ from tenantry_operator.observe.registry import Registered, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
 from tenantry_operator.plan.actions import TAKEN_BACK
-from tenantry_operator.plan.status import Problem, reason_shown
+from tenantry_operator.plan.status import (
+    Problem,
+    reason_shown,
+    status_of_unreadable,
+    unreadable,
+    without_unreadable_status,
+)
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
@@ -114,16 +120,24 @@ class TenantReconciler:
         if self._sweep.is_settled(key.name) or _has_let_go(body):
             return Result()
         try:
-            return await self._reconcile(body, Tenant.model_validate(body))
-        except ValidationError as error:
-            await self._invalid(body, error)
-            return Result()
+            return await self._read_and_reconcile(body)
         except (ApiError, FenceError) as error:
             # Invalid: the object changed under a patch with a test; the next look sees what it is now.
             changed = isinstance(error, NotFound | Invalid)
             level = logging.INFO if changed or isinstance(error, FenceError) else logging.WARNING
             logger.log(level, "the pass did not come to its end", extra={"tenant": key.name, "error": str(error)})
             return Result(failed=self._cache.get(key) is not None)
+
+    async def _read_and_reconcile(self, body: RawObject) -> Result:
+        try:
+            tenant = Tenant.model_validate(body)
+        except ValidationError as error:
+            readable = without_unreadable_status(body, error)
+            if readable is None:
+                await self._unreadable(body, unreadable(error))
+                return Result()
+            tenant = Tenant.model_validate(readable)
+        return await self._reconcile(body, tenant)
 
     async def _reconcile(self, body: RawObject, tenant: Tenant) -> Result:
         self._sweep.forget(tenant.metadata.name)
@@ -316,13 +330,19 @@ class TenantReconciler:
         self._cache.put(KIND, written)
         return written
 
-    async def _invalid(self, body: RawObject, error: ValidationError) -> None:
-        """Leave a Tenant alone that a newer API has let in and this version cannot read."""
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())[:500]
-        logger.error("a Tenant cannot be read", extra={"tenant": body["metadata"]["name"], "error": said})
-        if reason_shown(body.get("status") or {}, ConditionType.READY) != Reason.INVALID_SPEC:
+    async def _unreadable(self, body: RawObject, problem: Problem) -> None:
+        """Leave a Tenant alone that a newer API has let in and this version cannot read, and say so once."""
+        shown = body.get("status") or {}
+        raw = {**status_of_unreadable(body, problem, now=self._clock.now()), "phase": TenantPhase.FAILED.value}
+        if raw == shown:
+            return
+        name = body["metadata"]["name"]
+        logger.error("a Tenant cannot be read", extra={"tenant": name, "error": problem.message})
+        operations = [{"op": "add", "path": "/status", "value": raw}]
+        self._cache.put(KIND, await self._kube.json_patch(TENANTS, name, operations, subresource="status"))
+        if reason_shown(shown, ConditionType.READY) != problem.reason:
             await self._kube.event(
-                about=body, type="Warning", reason=Reason.INVALID_SPEC, message=said, action="Reconcile"
+                about=body, type="Warning", reason=problem.reason, message=problem.message, action="Reconcile"
             )
 
 
