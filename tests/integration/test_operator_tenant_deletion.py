@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from tenantry_operator.clients.kube import DATABASESERVERS, TENANTS
+from tenantry_testing.postgres import Login
 from tenantry_testing.tenant_world import TenantWorld
 
 KEY = """
@@ -167,3 +168,44 @@ async def test_a_server_with_tenants_stays_and_goes_after_them(world: TenantWorl
     await world.reconcile_server()
     assert await world.kube.get(DATABASESERVERS, "primary") is None
     assert await world.secret("tenantry-accounts-database-primary") == {}
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_what_a_customer_left_in_another_database_does_not_hold_it(world: TenantWorld, policy: str) -> None:
+    await world.provision("acme")
+    await world.provision("other")
+    for name in ("acme", "other"):
+        secret = await world.secret(f"{name}-database")
+        who = Login(secret["username"], secret["password"])
+        # Whoever can log in may connect here, for nobody forbids it.
+        with world.postgres.connect("postgres", who) as connection:
+            large = connection.execute("SELECT lo_create(0)").fetchone()
+            assert large is not None
+            if name == "other":
+                connection.execute(f"GRANT ALL ON LARGE OBJECT {large[0]} TO t_acme_login_a, t_acme_owner")
+    await world.leave("acme", policy)
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert "t_acme_login_a" not in world.names_on_server("acme")
+    left = world.fetch(
+        "SELECT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY oid", database="postgres"
+    )
+    kept = [("t_acme_owner",)] if policy == "Retain" else []
+    assert left == [*kept, ("t_other_login_a",)]
+
+
+async def test_more_than_one_transaction_can_lock_is_deleted(world: TenantWorld) -> None:
+    await world.provision("acme")
+    with world.login(await world.secret("acme-database")) as connection:
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SELECT count(lo_create(0)) FROM generate_series(1, 40000)")
+        connection.execute("SET ROLE t_acme_owner")
+        connection.execute("CREATE TABLE things (id int) PARTITION BY LIST (id)")
+        connection.execute(
+            "DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format("
+            "'CREATE TABLE \"part %s\" PARTITION OF things FOR VALUES IN (%s)', i, i); END LOOP; END $$"
+        )
+        connection.execute("CREATE VIEW seen AS SELECT * FROM things")
+    await world.leave("acme", "Delete")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert world.names_on_server("acme") == set()
+    assert world.fetch("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]

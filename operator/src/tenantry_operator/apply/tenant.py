@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, errors, sql
 
+from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
     CannotRevoke,
     Context,
@@ -101,14 +102,18 @@ async def _apply_unit(
 ) -> int | None:
     """Run the unit; return the login's oid when it was given a password."""
     wanted = await _to_borrow(connection, unit, context=context)
-    batch: list[Statement] = [LIMITS]
+    first: list[Statement] = [LIMITS]
     if marker_text is not None:
-        batch.append(_guard(context.names.owner, marker_text))
+        first.append(_guard(context.names.owner, marker_text))
+    batch = [*first]
     batch += _with_loans(unit, wanted, context=context)
     asks = any(isinstance(action, do.SetPassword) for action in unit)
     if asks:
         batch.append(sql.SQL("SELECT {}::regrole::oid::bigint").format(sql.Literal(context.names.login)))
     try:
+        for action in unit:
+            if isinstance(action, do.DropData) or (isinstance(action, do.LeaveDatabase) and action.heir is None):
+                await thin_out(connection, action, first=first)
         # Several statements in one message are one transaction.
         cursor = await connection.execute(sql.SQL(";\n").join(batch))
     except errors.InvalidTextRepresentation as error:

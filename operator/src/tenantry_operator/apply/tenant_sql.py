@@ -77,7 +77,7 @@ def _statements(action: do.ServerAction, context: Context) -> Iterator[Statement
             yield from _migration(schema, to, names=context.names)
         case do.RevokeForeign(grant=grant):
             yield _revoke_foreign(grant)
-        case do.RetireLogin() | do.DropData():
+        case do.RetireLogin() | do.DropData() | do.LeaveDatabase():
             yield from _drop(action)
         case _:
             yield from _on_schemas(action)
@@ -142,6 +142,8 @@ def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
             wanted = (grant.owner,)
         case do.RetireLogin(role=role, heir=heir):
             wanted = (role, heir)
+        case do.LeaveDatabase(roles=roles, heir=heir):
+            wanted = (*roles, heir) if heir else roles
         case do.DropData(roles=roles, lenders=others):
             wanted = (*roles, *others)
         case _:
@@ -189,17 +191,18 @@ def _revoke_foreign(grant: ForeignGrant) -> Statement:
     return sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(sql.SQL(kind_word), word(grant.identity), holder)
 
 
-def _drop(action: do.RetireLogin | do.DropData) -> Iterator[Statement]:
+def _drop(action: do.RetireLogin | do.DropData | do.LeaveDatabase) -> Iterator[Statement]:
     """Drop what roles own, which takes their privileges back too; a large object alone would keep a role."""
-    if isinstance(action, do.RetireLogin):
-        yield sql.SQL("REASSIGN OWNED BY {} TO {}").format(sql.Identifier(action.role), sql.Identifier(action.heir))
-    else:
-        for schema in action.schemas:
-            yield sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema))
     roles = (action.role,) if isinstance(action, do.RetireLogin) else action.roles
     listed = sql.SQL(", ").join(map(sql.Identifier, roles))
+    if isinstance(action, do.DropData):
+        for schema in action.schemas:
+            yield sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema))
+    elif action.heir is not None:
+        yield sql.SQL("REASSIGN OWNED BY {} TO {}").format(listed, sql.Identifier(action.heir))
     yield sql.SQL("DROP OWNED BY {} CASCADE").format(listed)
-    yield sql.SQL("DROP ROLE {}").format(listed)
+    if not isinstance(action, do.LeaveDatabase):
+        yield sql.SQL("DROP ROLE {}").format(listed)
 
 
 def dropped(action: do.ServerAction) -> tuple[str, ...]:

@@ -136,6 +136,8 @@ class Catalogue:
     default_grants: frozenset[Grant] = frozenset()
     """Default privileges for what the owner role makes; `on` is TABLES, SEQUENCES or FUNCTIONS."""
     foreign: frozenset[ForeignGrant] = frozenset()
+    elsewhere: frozenset[tuple[str, str]] = frozenset()
+    """Role and name of another database of the server, in which the role owns something or holds a privilege."""
     marker_text: str | None = None
     version: str | None = None
     """The services' schema's revision; None before the first migration."""

@@ -93,6 +93,10 @@ WITH named AS (
     WHERE a.grantee <> o.oid
     GROUP BY o.key, t.on_kind, a.grantee, a.privilege_type
     UNION ALL
+    SELECT DISTINCT o.key, 'elsewhere', jsonb_build_array(o.rolname, d.datname)
+    FROM ours o JOIN pg_shdepend s ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
+    JOIN pg_database d ON d.oid = s.dbid WHERE d.oid <> (SELECT oid FROM here)
+    UNION ALL
     SELECT e.key, 'foreign', jsonb_build_array(i.type, i.identity, pg_get_userbyid(coalesce(
         (SELECT relowner FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid),
         (SELECT nspowner FROM pg_namespace WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid),
@@ -105,6 +109,8 @@ WITH named AS (
             WHERE e.classid = 'pg_policy'::regclass AND pg_policy.oid = e.objid),
         (SELECT oid FROM pg_roles WHERE rolname = 'postgres'), 10)), e.rolname)
     FROM elsewhere e CROSS JOIN LATERAL pg_identify_object(e.classid, e.objid, 0) i
+    -- An object that was dropped just now has none.
+    WHERE i.identity IS NOT NULL
 )
 SELECT key, jsonb_agg(jsonb_build_array(kind, fact) ORDER BY kind, fact)::text AS facts FROM facts GROUP BY key
 """

@@ -66,6 +66,7 @@ def parse_facts(text: str) -> Catalogue:
         table_grants=frozenset(Grant(*fact) for fact in of("on table")),
         default_grants=frozenset(Grant(*fact) for fact in of("default")),
         foreign=frozenset(ForeignGrant(*fact) for fact in of("foreign")),
+        elsewhere=frozenset((role, database) for role, database in of("elsewhere")),
         marker_text=next((text for (text,) in of("marker")), None),
     )
 

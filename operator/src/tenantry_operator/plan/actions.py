@@ -148,6 +148,18 @@ class CloseLogin(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeaveDatabase(Action):
+    """Free the roles of what they own in another database of the server: it passes to `heir`, or is dropped.
+
+    Whoever can log in may connect to every database that does not forbid it, and a large object alone keeps a role.
+    """
+
+    database: str
+    roles: tuple[str, ...]
+    heir: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RetireLogin(Action):
     """Drop a login; what it owns passes to `heir`."""
 
@@ -210,10 +222,11 @@ ServerAction = (
     | Migrate
     | RevokeForeign
     | CloseLogin
+    | LeaveDatabase
     | RetireLogin
     | DropData
 )
-"""Done in the tenant's database."""
+"""Done in the tenant's database; LeaveDatabase in the one that it names."""
 
 TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
 

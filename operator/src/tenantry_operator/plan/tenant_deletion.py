@@ -9,6 +9,7 @@ from tenantry_operator.plan.actions import (
     CloseLogin,
     DeleteSecret,
     DropData,
+    LeaveDatabase,
     RecordTenant,
     RetireLogin,
     RevokeForeign,
@@ -62,6 +63,7 @@ def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAct
     if names.login in catalogue.roles:
         yield CloseLogin(role=names.login, reason=LEAVES)
         yield from _revoke_foreign(catalogue, names.login)
+        yield from _leave_databases(catalogue, names.login, heir=names.owner)
         yield RetireLogin(role=names.login, heir=names.owner, reason=LEAVES)
     services = frozenset(names.service_roles.values())
     for membership in sorted(catalogue.memberships):
@@ -86,6 +88,7 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     if names.login in roles:
         yield CloseLogin(role=names.login, reason=LEAVES)
     yield from _revoke_foreign(catalogue, *roles)
+    yield from _leave_databases(catalogue, *roles)
     policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
     # The owner bears the marker, so it goes last.
     yield DropData(schemas=schemas, roles=roles[::-1], lenders=tuple(sorted(policies)), reason=LEAVES)
@@ -95,3 +98,9 @@ def _revoke_foreign(catalogue: Catalogue, *roles: str) -> Iterator[TenantAction]
     for grant in sorted(catalogue.foreign):
         if grant.grantee in roles and grant.kind != "policy":
             yield RevokeForeign(grant=grant, reason=LEAVES)
+
+
+def _leave_databases(catalogue: Catalogue, *roles: str, heir: str | None = None) -> Iterator[TenantAction]:
+    for database in sorted({database for role, database in catalogue.elsewhere if role in roles}):
+        there = tuple(role for role in roles if (role, database) in catalogue.elsewhere)
+        yield LeaveDatabase(database=database, roles=there, heir=heir, reason=LEAVES)

@@ -21,10 +21,13 @@ from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
+from tenantry_operator.observe.tenant import parse_facts, read_facts
 from tenantry_operator.plan.actions import (
     DeleteSecret,
+    LeaveDatabase,
     Migrate,
     RecordTenant,
+    RevokeForeign,
     ServerAction,
     SetPassword,
     TenantAction,
@@ -125,7 +128,11 @@ class TenantExecution:
             if where == "server":
                 return await self._on_server(actions, desired=desired, observed=observed, executed=executed)
             for action in actions:
-                if isinstance(action, RecordTenant):
+                if isinstance(action, LeaveDatabase):
+                    problem = await self._elsewhere(action, desired, observed)
+                    if problem is not None:
+                        return problem
+                elif isinstance(action, RecordTenant):
                     async with self._servers.connection(self._registry) as connection:
                         await record(connection, action, desired)
                 else:
@@ -154,6 +161,19 @@ class TenantExecution:
         self._oid = applied.login_oid or self._oid
         for action in applied.done:
             self._done(executed, action)
+        return self._failed(applied)
+
+    async def _elsewhere(
+        self, action: LeaveDatabase, desired: DesiredTenant, observed: ObservedTenant
+    ) -> Problem | None:
+        """Free the roles in another database of the server, also of what others gave them there."""
+        context = Context(desired.names, action.database)
+        async with self._servers.connection(self._address, database=action.database) as connection:
+            there = parse_facts((await read_facts(connection, (desired.names,))).get(desired.names.key, ""))
+            given = [grant for grant in sorted(there.foreign) if grant.grantee in action.roles]
+            revokes = [RevokeForeign(grant=one, reason=action.reason) for one in given if one.kind != "policy"]
+            marker = observed.catalogue.marker_text
+            applied = await apply_on_server(connection, [*revokes, action], context=context, marker_text=marker)
         return self._failed(applied)
 
     def _failed(self, applied: Applied) -> Problem | None:
@@ -209,6 +229,8 @@ class TenantExecution:
 def _where(action: TenantAction) -> str:
     if isinstance(action, RecordTenant):
         return "registry"
+    if isinstance(action, LeaveDatabase):
+        return "elsewhere"
     return "cluster" if isinstance(action, WriteSecret | DeleteSecret) else "server"
 
 

@@ -128,6 +128,7 @@ DAMAGES = (
     _add("default_grants", Grant("TABLES", PUBLIC, "SELECT")),
     _empty("default_grants"),
     _add("foreign", FOREIGN),
+    _add("elsewhere", (NAMES.login, "postgres"), (NAMES.owner, "postgres")),
     Damage("schema given away", _give_schema_away),
     Damage("Secret deleted", _delete_secret),
     _edit_secret(password="hunter2"),
@@ -153,5 +154,6 @@ def damaged(model: TenantModel, done: list[Damage]) -> TenantModel:
         table_grants=frozenset(g for g in held.table_grants if g.grantee in there),
         default_grants=frozenset(g for g in held.default_grants if g.grantee in there),
         foreign=frozenset(g for g in held.foreign if g.grantee in there),
+        elsewhere=frozenset(one for one in held.elsewhere if one[0] in there),
     )
     return model

@@ -90,6 +90,7 @@ class TenantModel:
             table_grants=frozenset(g for g in held.table_grants if g.grantee != name),
             default_grants=frozenset(g for g in held.default_grants if g.grantee != name),
             foreign=frozenset(g for g in held.foreign if g.grantee != name),
+            elsewhere=frozenset(one for one in held.elsewhere if one[0] != name),
         )
         self.passwords.pop(name, None)
 
@@ -160,6 +161,9 @@ class TenantModel:
                 self.catalogue = replace(held, schemas={**held.schemas, schema: owner})
             case do.RevokeForeign(grant=foreign):
                 self.catalogue = replace(held, foreign=held.foreign - {foreign})
+            case do.LeaveDatabase(database=database, roles=roles, heir=heir):
+                kept = held.elsewhere - {(role, database) for role in roles}
+                self.catalogue = replace(held, elsewhere=kept | ({(heir, database)} if heir else set()))
             case _:
                 self._change_grants(action)
 
@@ -239,6 +243,8 @@ class TenantModel:
         self._role(action.heir)
         if any(grant.grantee == action.role and grant.kind != "policy" for grant in self.catalogue.foreign):
             raise Impossible(f"role {action.role} cannot be dropped: it holds privileges elsewhere")
+        if any(role == action.role for role, _ in self.catalogue.elsewhere):
+            raise Impossible(f"role {action.role} cannot be dropped: it owns something in another database")
         self.drop_role(action.role)
 
     def _drop(self, action: do.DropData) -> None:
@@ -247,6 +253,8 @@ class TenantModel:
         for role in action.roles:
             if any(grant.grantee == role and grant.owner not in action.lenders for grant in self.catalogue.foreign):
                 raise Impossible(f"role {role} cannot be dropped: it is named elsewhere")
+            if any(owner == role for owner, _ in self.catalogue.elsewhere):
+                raise Impossible(f"role {role} cannot be dropped: it owns something in another database")
             self.drop_role(role)
         left = {name: owner for name, owner in self.catalogue.schemas.items() if name not in action.schemas}
         if left or self.catalogue.roles:
@@ -264,7 +272,7 @@ def in_steps(actions: Iterable[do.TenantAction]) -> list[tuple[do.TenantAction, 
     steps: list[tuple[do.TenantAction, ...]] = []
     here: list[do.ServerAction] = []
     for action in actions:
-        if isinstance(action, do.RecordTenant | do.WriteSecret | do.DeleteSecret):
+        if isinstance(action, do.RecordTenant | do.WriteSecret | do.DeleteSecret | do.LeaveDatabase):
             steps += [*units(here), (action,)]
             here = []
         else:
