@@ -69,6 +69,22 @@ def test_old_side_is_scaled_in_after_the_drain_and_not_before(serving: MemoryClu
     assert serving.replicas() == {"a": 0, "b": 2}
 
 
+def test_a_revision_that_serves_keeps_its_port_until_the_next_one_takes_over(serving: MemoryCluster) -> None:
+    def ports(*names: str) -> list[int]:
+        return [serving.objects["Service", name]["spec"]["ports"][0]["targetPort"] for name in names]
+
+    old = serving.desired.child(serving.desired.revision)
+    serving.ask(image="b", service={"port": 8000, "targetPort": 9000})
+    new = serving.desired.child(serving.desired.revision)
+    serving.reconcile()
+    assert ports(old, new, "shop") == [8000, 9000, 8000]
+    del serving.objects["Service", old]
+    serving.reconcile()
+    assert ports(old) == [8000]
+    serving.settle()
+    assert ports(old, new, "shop") == [8000, 9000, 9000]
+
+
 @pytest.mark.parametrize("year", [2100, 9999])
 def test_times_of_the_future_are_written_anew_and_the_drain_ends(serving: MemoryCluster, year: int) -> None:
     serving.ask(image="b")

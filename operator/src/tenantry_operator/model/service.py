@@ -21,6 +21,9 @@ ANNOTATION_TAKEN_AT = f"{GROUP}/weights-taken-at"
 ANNOTATION_STAMP = f"{GROUP}/stamp"
 """On a Deployment: the hash of what was asked for and of what the API server made of it; any other hash is drift."""
 
+ANNOTATION_TARGET_PORT = f"{GROUP}/target-port"
+"""On a Deployment: the port of the revision's containers. The next revision may have another while both serve."""
+
 
 @dataclass(frozen=True)
 class Gateway:

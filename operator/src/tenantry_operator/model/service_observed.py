@@ -12,6 +12,7 @@ from tenantry_operator.model.service import (
     ANNOTATION_PROMOTIONS,
     ANNOTATION_STAMP,
     ANNOTATION_TAKEN_AT,
+    ANNOTATION_TARGET_PORT,
     DesiredService,
     Gateway,
     Promotion,
@@ -21,6 +22,7 @@ from tenantry_operator.model.service import (
 from tenantry_operator.model.service_template import REVISION_LENGTH, Raw, fingerprint, first_image
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _REVISION = re.compile(rf"[0-9a-f]{{{REVISION_LENGTH}}}")
 
 
@@ -54,6 +56,11 @@ class DeploymentSeen:
     @property
     def stored(self) -> str:
         return stored_fingerprint(self.body)
+
+    @property
+    def target_port(self) -> int | None:
+        text = _annotations(self.body).get(ANNOTATION_TARGET_PORT, "")
+        return int(text) if _PORT.fullmatch(text) else None
 
 
 @dataclass(frozen=True)

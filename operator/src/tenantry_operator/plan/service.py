@@ -134,10 +134,17 @@ def _services(situation: Situation) -> Iterator[Action]:
             continue
         yield from _ensured(
             observed.services.get(desired.child(revision)),
-            manifests.revision_service(desired, revision),
+            manifests.revision_service(desired, revision, target_port=_target_port(situation, revision)),
             f"revision {revision} needs a Service of its own",
             event=_repair(situation),
         )
+
+
+def _target_port(situation: Situation, revision: str) -> int:
+    """Return the port of a revision's own containers; the spec's is the wanted revision's alone."""
+    desired = situation.desired
+    seen = situation.observed.deployments.get(revision)
+    return (seen.target_port if seen and revision != desired.revision else None) or desired.target_port
 
 
 def _public_service(situation: Situation) -> Iterator[Action]:
@@ -155,7 +162,8 @@ def _public_service(situation: Situation) -> Iterator[Action]:
         event = Reason.REVISION_PROMOTED
     stays = observed.moved_at if selected == observed.selected else None
     moved_at = _past(stays, situation) or situation.now
-    rendered = manifests.public_service(desired, selected, moved_at=moved_at, promotions=promotions)
+    port = _target_port(situation, selected)
+    rendered = manifests.public_service(desired, selected, target_port=port, moved_at=moved_at, promotions=promotions)
     seen = observed.services.get(desired.name)
     yield from _ensured(seen, rendered, reason, event=event)
 

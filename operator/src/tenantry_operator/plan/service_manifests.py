@@ -15,6 +15,7 @@ from tenantry_operator.model.service import (
     ANNOTATION_PROMOTIONS,
     ANNOTATION_STAMP,
     ANNOTATION_TAKEN_AT,
+    ANNOTATION_TARGET_PORT,
     DesiredService,
     Promotion,
     promotions_text,
@@ -22,14 +23,23 @@ from tenantry_operator.model.service import (
 from tenantry_operator.model.service_template import Raw, fingerprint, with_entries
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
-OUR_ANNOTATIONS = (ANNOTATION_MOVED_AT, ANNOTATION_PROMOTIONS, ANNOTATION_STAMP, ANNOTATION_TAKEN_AT)
+OUR_ANNOTATIONS = (
+    ANNOTATION_MOVED_AT,
+    ANNOTATION_PROMOTIONS,
+    ANNOTATION_STAMP,
+    ANNOTATION_TAKEN_AT,
+    ANNOTATION_TARGET_PORT,
+)
 
 
 def deployment(desired: DesiredService, *, stored: str) -> Raw:
     """Render the Deployment of the wanted revision. `stored` is what the API server's dry run made of it, hashed."""
     metadata = _metadata(desired, desired.child(desired.revision), revision=desired.revision)
     spec = {"replicas": desired.replicas, **_deployment_spec(desired)}
-    metadata["annotations"] = {ANNOTATION_STAMP: stamp(desired, stored)}
+    metadata["annotations"] = {
+        ANNOTATION_STAMP: stamp(desired, stored),
+        ANNOTATION_TARGET_PORT: str(desired.target_port),
+    }
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
 
@@ -44,16 +54,17 @@ def stamp(desired: DesiredService, stored: str) -> str:
     return f"{fingerprint(_deployment_spec(desired))}.{stored}"
 
 
-def revision_service(desired: DesiredService, revision: str) -> Raw:
+def revision_service(desired: DesiredService, revision: str, *, target_port: int) -> Raw:
     """Render the Service of one revision, which the gateway sends its share to."""
-    return _service(desired, desired.child(revision), selects=revision, revision=revision)
+    name = desired.child(revision)
+    return _service(desired, name, selects=revision, revision=revision, target_port=target_port)
 
 
 def public_service(
-    desired: DesiredService, revision: str, *, moved_at: datetime, promotions: tuple[Promotion, ...]
+    desired: DesiredService, revision: str, *, target_port: int, moved_at: datetime, promotions: tuple[Promotion, ...]
 ) -> Raw:
     """Render Service `<name>`, for callers inside the cluster. It remembers when it moved and what was promoted."""
-    body = _service(desired, desired.name, selects=revision)
+    body = _service(desired, desired.name, selects=revision, target_port=target_port)
     body["metadata"]["annotations"] = {ANNOTATION_MOVED_AT: moved_at.isoformat()}
     if promotions:
         body["metadata"]["annotations"][ANNOTATION_PROMOTIONS] = promotions_text(promotions)
@@ -146,9 +157,9 @@ def _deployment_spec(desired: DesiredService) -> Raw:
     }
 
 
-def _service(desired: DesiredService, name: str, *, selects: str, revision: str | None = None) -> Raw:
+def _service(desired: DesiredService, name: str, *, selects: str, target_port: int, revision: str | None = None) -> Raw:
     port: dict[str, Any] = {
-        "name": "service", "port": desired.port, "protocol": "TCP", "targetPort": desired.target_port,
+        "name": "service", "port": desired.port, "protocol": "TCP", "targetPort": target_port,
     }  # fmt: skip
     if desired.app_protocol:
         port["appProtocol"] = desired.app_protocol
