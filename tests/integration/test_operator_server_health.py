@@ -158,6 +158,18 @@ async def test_the_registry_is_made_or_asked_for(bare_world: TenantWorld) -> Non
     assert world.condition(await world.server(), "Ready") == ("True", "Connected")
 
 
+async def test_tenants_are_never_let_into_the_registrys_database(bare_world: TenantWorld) -> None:
+    world = bare_world
+    world.postgres.make_database("tenantry", owner=world.operator.user)
+    await world.apply_server(database="tenantry")
+    server = await world.server()
+    assert world.condition(server, "Stalled") == ("True", "InvalidSpec")
+    assert "spec.database" in world.message(server)
+    assert world.fetch("SELECT count(*) FROM pg_roles WHERE rolname ~ '^tenantry_'") == [(0,)]
+    await world.apply_server(database="app")
+    assert world.condition(await world.server(), "Ready") == ("True", "Connected")
+
+
 async def test_a_server_of_another_installation_is_refused(bare_world: TenantWorld) -> None:
     world = bare_world
     world.execute("CREATE ROLE tenantry_owner", "COMMENT ON ROLE tenantry_owner IS 'another'")

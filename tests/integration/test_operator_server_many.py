@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tenantry_operator.clients.kube import SECRETS
+from tenantry_operator.clients.kube import DATABASESERVERS, SECRETS
 from tenantry_testing.postgres import PostgresServer
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -71,3 +71,16 @@ async def test_an_outage_of_one_is_not_the_others(world: TenantWorld, second: Po
     second.start()
     await world.settle()
     assert world.condition(await world.tenant("there"), "Ready") == ("True", "Provisioned")
+
+
+async def test_the_registrys_server_stays_as_long_as_there_are_tenants_anywhere(
+    world: TenantWorld, second: PostgresServer
+) -> None:
+    await world.provision("there", databaseServer="second")
+    await world.kube.delete(DATABASESERVERS, "primary")
+    await world.reconcile_server("primary")
+    assert world.condition(await world.server("primary"), "Deleting") == ("True", "InUse")
+    await world.leave("there", "Delete")
+    assert roles(second) == []
+    await world.reconcile_server("primary")
+    assert await world.kube.get(DATABASESERVERS, "primary") is None

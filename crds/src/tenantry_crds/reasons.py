@@ -160,8 +160,8 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         Reason.INVALID_SPEC,
         (C.READY, C.STALLED),
-        "The spec has something that this version of the operator does not know.",
-        "Upgrade the operator, or remove what the message names.",
+        "The spec has something that this version of the operator does not know, or that cannot be.",
+        "Change or remove what the message names, or upgrade the operator.",
     ),
     Entry(
         Reason.NOT_REACHABLE,

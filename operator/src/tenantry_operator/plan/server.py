@@ -99,6 +99,12 @@ def _refusal(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal 
     if catalogue.version < OLDEST:
         said = f"the server is Postgres {catalogue.version_text}; 15 is the oldest that can be used"
         return ServerRefusal(Reason.VERSION_UNSUPPORTED, said)
+    if desired.registry_database == desired.place.database:
+        said = (
+            f"spec.database is {desired.place.database}, which is the registry's: no tenant's login may connect to "
+            "that one. Name another database"
+        )
+        return ServerRefusal(Reason.INVALID_SPEC, said)
     if lacking := list(_lacking(desired, catalogue)):
         return ServerRefusal(Reason.PRIVILEGES_MISSING, f"run as an administrator: {'; '.join(lacking)}", True)
     return _not_ours(desired, observed) or _emptied(desired, observed)
@@ -158,7 +164,7 @@ def _actions(desired: DesiredServer, observed: ObservedServer) -> Iterator[Serve
     for grant in sorted(catalogue.public_grants):
         yield RevokeOnPublicSchema(grant=grant, reason="what lies in public would be seen by all tenants")
     registry = desired.registry_database
-    if registry and registry != desired.place.database:
+    if registry:
         if registry not in catalogue.databases:
             yield CreateDatabase(database=registry, reason="the registry of tenants lives in it")
         yield from _database(catalogue, registry, extra=frozenset())

@@ -279,7 +279,7 @@ class DatabaseServerReconciler:
         name = server.metadata.name
         users = self._users(name)
         if users:
-            said = f"Tenants are placed on it: {', '.join(users[:5])}{' and more' if len(users) > 5 else ''}"
+            said = f"Tenants are placed on it, or the registry has their rows there: {', '.join(users[:5])}{' and more' if len(users) > 5 else ''}"
             return await self._conclude(body, server, ServerVerdict(Problem(Reason.IN_USE, said, lasting=True)))
         for service in SERVICES:
             secret = await observe_secret(
@@ -308,11 +308,12 @@ class DatabaseServerReconciler:
             logger.warning("the server was not let go", extra={"server": name, "error": str(error)})
 
     def _users(self, name: str) -> list[str]:
-        """Name the Tenants that are, or ask to be, on the server."""
+        """Name the Tenants that are, or ask to be, on the server; all of them if it holds the registry."""
         return sorted(
             body["metadata"]["name"]
             for body in self._cache.all("Tenant")
-            if name in ((body.get("status") or {}).get("databaseServer"), body["spec"].get("databaseServer"))
+            if name == self._settings.registry_server
+            or name in ((body.get("status") or {}).get("databaseServer"), body["spec"].get("databaseServer"))
         )
 
     async def _patch_finalizers(self, body: RawObject, finalizers: list[str]) -> RawObject:
