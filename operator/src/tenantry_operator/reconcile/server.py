@@ -279,7 +279,8 @@ class DatabaseServerReconciler:
         name = server.metadata.name
         users = self._users(name)
         if users:
-            said = f"Tenants are placed on it, or the registry has their rows there: {', '.join(users[:5])}{' and more' if len(users) > 5 else ''}"
+            named = f"{', '.join(users[:5])}{' and more' if len(users) > 5 else ''}"
+            said = f"Tenants are placed on it, or the registry has their rows there: {named}"
             return await self._conclude(body, server, ServerVerdict(Problem(Reason.IN_USE, said, lasting=True)))
         for service in SERVICES:
             secret = await observe_secret(
