@@ -137,12 +137,21 @@ async def test_a_wrong_address_is_refused(accounts_world, path, status, name):
         _assert_problem(await service.client.get(path, headers=tenant.headers), status, name)
 
 
-async def test_a_wrong_method_is_refused(accounts_world):
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/users", "GET, POST"),
+        ("/v1/users/0190f1f0-0000-7000-8000-000000000000", "DELETE, GET, PATCH"),
+        ("/livez", "GET"),
+    ],
+    ids=["list", "user", "probe"],
+)
+async def test_a_wrong_method_is_refused(accounts_world, path, allowed):
     tenant = accounts_world.add_tenant()
     async with accounts_world.service() as service:
-        answer = await service.client.put("/v1/users", json=GOOD, headers=tenant.headers)
+        answer = await service.client.put(path, json=GOOD, headers=tenant.headers)
     _assert_problem(answer, 405, "method-not-allowed")
-    assert answer.headers["allow"]
+    assert answer.headers["allow"] == allowed
 
 
 def _wrong_keys(world, tenant):

@@ -161,7 +161,7 @@ def _add_error_answers(app: FastAPI, components: Components) -> None:
 
     async def answer_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        return problem_response(_http_problem(error), request.state.request_id)
+        return problem_response(_http_problem(request, error), request.state.request_id)
 
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(RequestValidationError, answer_validation)
@@ -192,9 +192,19 @@ def _sends_json(request: Request) -> bool:
     return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
-def _http_problem(error: HTTPException) -> Problem:
+def _http_problem(request: Request, error: HTTPException) -> Problem:
     """Return the problem for what Starlette and FastAPI raise themselves."""
     known = {400: MALFORMED_BODY, 404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 500: INTERNAL}
     phrase = HTTPStatus(error.status_code).phrase
     unnamed = ProblemType(UNNAMED, error.status_code, phrase, phrase, "")
-    return Problem(known.get(error.status_code, unnamed), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers |= _allowed(request)
+    return Problem(known.get(error.status_code, unnamed), headers=headers)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """Return `Allow` with every method of the path: Starlette names those of the first route that has the path."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))} if methods else {}
