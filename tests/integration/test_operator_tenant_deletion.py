@@ -170,6 +170,37 @@ async def test_a_server_with_tenants_stays_and_goes_after_them(world: TenantWorl
     assert await world.secret("tenantry-accounts-database-primary") == {}
 
 
+GIVEN_ON = (
+    "RESET ROLE",
+    "GRANT USAGE ON SCHEMA t_other TO t_acme_login_a",
+    "GRANT SELECT, UPDATE (id) ON t_other.things TO t_other_app WITH GRANT OPTION",
+    "SET ROLE t_other_app",
+    "GRANT SELECT ON t_other.things TO t_acme_login_a, t_acme_owner",
+    "GRANT UPDATE (id) ON t_other.things TO t_acme_login_a WITH GRANT OPTION",
+    "SET ROLE t_acme_login_a",
+    "GRANT UPDATE (id) ON t_other.things TO t_acme_app",
+)
+"""A REVOKE by the owner leaves what another one gave, with a mere warning."""
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_what_is_given_on_by_a_grant_option_is_taken_back(world: TenantWorld, policy: str) -> None:
+    await world.provision("acme")
+    await with_rows(world, "other")
+    with world.administrator() as connection:
+        for statement in GIVEN_ON:
+            connection.execute(statement)
+    await world.reconcile_once("acme")
+    assert world.fetch("SELECT has_table_privilege('t_acme_login_a', 't_other.things', 'SELECT')") == [(False,)]
+    assert await world.reconcile_once("acme")
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    with world.administrator() as connection:
+        for statement in GIVEN_ON:
+            connection.execute(statement)
+    await world.leave("acme", policy)
+    assert await world.kube.get(TENANTS, "acme") is None
+
+
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_what_a_customer_left_in_another_database_does_not_hold_it(world: TenantWorld, policy: str) -> None:
     await world.provision("acme")

@@ -1,7 +1,7 @@
 """The statements of each action on a tenant's server."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, LiteralString
 
 from psycopg import sql
@@ -76,6 +76,8 @@ def _statements(action: do.ServerAction, context: Context) -> Iterator[Statement
         case do.Migrate(schema=schema, to=to):
             yield from _migration(schema, to, names=context.names)
         case do.RevokeForeign(grant=grant):
+            # What another one gave stays, with a mere warning, unless he loses the right to give it.
+            yield from (_revoke_foreign(replace(grant, grantee=g), what="GRANT OPTION FOR ALL") for g in grant.givers)
             yield _revoke_foreign(grant)
         case do.RetireLogin() | do.DropData() | do.LeaveDatabase():
             yield from _drop(action)
@@ -177,7 +179,7 @@ def _migration(schema: str, to: str, *, names: TenantNames) -> Iterator[Statemen
     yield sql.SQL("SET LOCAL search_path TO DEFAULT")
 
 
-def _revoke_foreign(grant: ForeignGrant) -> Statement:
+def _revoke_foreign(grant: ForeignGrant, *, what: LiteralString = "ALL") -> Statement:
     holder = sql.Identifier(grant.grantee)
     if grant.kind == "default acl":
         # The catalogue says "for role x in schema y on tables".
@@ -188,7 +190,9 @@ def _revoke_foreign(grant: ForeignGrant) -> Statement:
     kind_word = OBJECT_WORDS.get(grant.kind)
     if kind_word is None:
         raise CannotRevoke(f"{grant.grantee} holds privileges on the {grant.kind} {grant.identity}")
-    return sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(sql.SQL(kind_word), word(grant.identity), holder)
+    return sql.SQL("REVOKE {} ON {} {} FROM {} CASCADE").format(
+        sql.SQL(what), sql.SQL(kind_word), word(grant.identity), holder
+    )
 
 
 def _drop(action: do.RetireLogin | do.DropData | do.LeaveDatabase) -> Iterator[Statement]:

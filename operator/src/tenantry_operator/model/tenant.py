@@ -105,6 +105,8 @@ class ForeignGrant:
     identity: str
     owner: str
     grantee: str
+    givers: tuple[str, ...] = ()
+    """If another than the owner gave it: all who may give on what the owner gave them."""
 
 
 @dataclass(frozen=True)

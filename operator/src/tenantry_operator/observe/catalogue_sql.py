@@ -107,8 +107,25 @@ WITH named AS (
         (SELECT lomowner FROM pg_largeobject_metadata WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid),
         (SELECT relowner FROM pg_policy JOIN pg_class r ON r.oid = polrelid
             WHERE e.classid = 'pg_policy'::regclass AND pg_policy.oid = e.objid),
-        (SELECT oid FROM pg_roles WHERE rolname = 'postgres'), 10)), e.rolname)
+        (SELECT oid FROM pg_roles WHERE rolname = 'postgres'), 10)), e.rolname, coalesce(g.givers, '[]'))
     FROM elsewhere e CROSS JOIN LATERAL pg_identify_object(e.classid, e.objid, 0) i
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(DISTINCT pg_get_userbyid(a.grantee))
+            FILTER (WHERE a.is_grantable AND a.grantor = h.owner AND a.grantee <> h.owner) AS givers
+        FROM (
+            SELECT relowner, relacl FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid
+            UNION ALL SELECT relowner, attacl FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+                WHERE e.classid = 'pg_class'::regclass AND attrelid = e.objid
+            UNION ALL SELECT nspowner, nspacl FROM pg_namespace
+                WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid
+            UNION ALL SELECT proowner, proacl FROM pg_proc WHERE e.classid = 'pg_proc'::regclass AND oid = e.objid
+            UNION ALL SELECT typowner, typacl FROM pg_type WHERE e.classid = 'pg_type'::regclass AND oid = e.objid
+            UNION ALL SELECT datdba, datacl FROM pg_database WHERE e.classid = 'pg_database'::regclass AND oid = e.objid
+            UNION ALL SELECT lomowner, lomacl FROM pg_largeobject_metadata
+                WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid
+        ) AS h(owner, acl) CROSS JOIN LATERAL aclexplode(h.acl) a
+        HAVING bool_or(a.grantor <> h.owner AND pg_get_userbyid(a.grantee) = e.rolname)
+    ) g ON true
     -- An object that was dropped just now has none.
     WHERE i.identity IS NOT NULL
 )

@@ -65,7 +65,7 @@ def parse_facts(text: str) -> Catalogue:
         tables=frozenset(name for (name,) in of("table")),
         table_grants=frozenset(Grant(*fact) for fact in of("on table")),
         default_grants=frozenset(Grant(*fact) for fact in of("default")),
-        foreign=frozenset(ForeignGrant(*fact) for fact in of("foreign")),
+        foreign=frozenset(map(_foreign, of("foreign"))),
         elsewhere=frozenset((role, database) for role, database in of("elsewhere")),
         marker_text=next((text for (text,) in of("marker")), None),
     )
@@ -84,6 +84,11 @@ def parse_role(fact: list[Any]) -> Role:
         elevated=frozenset(elevated),
         settings=frozenset(_setting(text) for text in settings),
     )
+
+
+def _foreign(fact: list[Any]) -> ForeignGrant:
+    kind, identity, owner, grantee, givers = fact
+    return ForeignGrant(kind, identity, owner, grantee, tuple(givers))
 
 
 def _setting(text: str) -> tuple[str, str]:
