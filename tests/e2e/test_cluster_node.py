@@ -93,6 +93,9 @@ def test_a_node_comes_up_heals_and_leaves_nothing(checkout: Layout) -> None:
     kubectl(cluster, "wait", "--for=condition=Ready", "pod/answers", "--timeout=60s")
     wait_until(lambda: answers(cluster), seconds=20, what="the NodePort does not answer from the machine's own shell")
 
+    assert kubectl(cluster, "logs", "answers")
+    assert list((checkout.node / "pod-logs").glob("default_answers_*"))
+
     # All its processes crash; the pods' own live on, and must not be restarted.
     daemons.end([process.pid for process in daemons.processes(checkout.id) if process.is_daemon])
     assert ensure_cluster(steps, checkout) == cluster
@@ -111,6 +114,8 @@ def test_a_node_comes_up_heals_and_leaves_nothing(checkout: Layout) -> None:
     assert not teardown.anything_is_left(checkout)
     assert checkout.id not in run(["ip", "-brief", "link"])
     assert list(Path("/sys/fs/cgroup").glob(f"**/tenantry-{checkout.id}")) == []
+    links = [link.readlink() for link in teardown.LOG_LINKS.glob("*.log") if link.is_symlink()]
+    assert [link for link in links if link.is_relative_to(checkout.root)] == []
     assert list(teardown.CNI_RESULTS.glob(f"tenantry-{checkout.id}-*")) == []
 
 

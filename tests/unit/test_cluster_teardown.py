@@ -38,6 +38,16 @@ def test_nothing_is_removed_through_a_mount(mounts: Path, tmp_path: Path) -> Non
     assert data.exists()
 
 
+def test_links_to_the_logs_of_other_nodes_stay(tmp_path: Path) -> None:
+    links, ours = tmp_path / "links", tmp_path / "node"
+    links.mkdir()
+    (links / "ours.log").symlink_to(ours / "pod-logs" / "0.log")
+    (links / "other.log").symlink_to(tmp_path / "other" / "0.log")
+    (links / "file.log").touch()
+    teardown.forget_log_links(links, ours)
+    assert sorted(link.name for link in links.iterdir()) == ["file.log", "other.log"]
+
+
 def test_notes_about_other_networks_stay(tmp_path: Path) -> None:
     ours, theirs = "tenantry-1-abc-eth0", "tenantry-2-def-eth0"
     for name in (ours, "cni-loopback-abc-lo", theirs, "cni-loopback-def-lo"):

@@ -50,6 +50,10 @@ class LocalNode:
         return f"https://{self.network.node_address}:{API_PORT}"
 
     @property
+    def pod_logs(self) -> Path:
+        return self.layout.node / "pod-logs"
+
+    @property
     def kubelet_url(self) -> str:
         return f"https://{self.network.node_address}:{KUBELET_PORT}"
 
@@ -187,6 +191,8 @@ class LocalNode:
             # The machine's search domains would turn one look-up of a pod into many.
             "resolvConf": "",
             "podCIDR": POD_CIDR,
+            # In the folder of the machine a second node's kubelet would take these pods' logs for left over.
+            "podLogsDir": str(self.pod_logs),
             # A full disk is the machine's affair; an image that is thrown away cannot be pulled again.
             "evictionHard": {"memory.available": "100Mi"},
             "imageGCHighThresholdPercent": 100,

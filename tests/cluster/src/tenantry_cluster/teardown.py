@@ -11,6 +11,8 @@ from tenantry_cluster.running import run
 
 MOUNTS = Path("/proc/self/mountinfo")
 CNI_RESULTS = Path("/var/lib/cni/results")
+# Where every kubelet of the machine links to its containers' logs, for programs that collect them.
+LOG_LINKS = Path("/var/log/containers")
 # A mount that a dying process holds is let go within this many attempts, or detached lazily.
 ATTEMPTS = 3
 
@@ -29,6 +31,7 @@ def take_down(layout: Layout) -> None:
     for folder in (layout.node, layout.runtime):
         remove(folder)
     forget_pod_networks(CNI_RESULTS, f"tenantry-{layout.id}")
+    forget_log_links(LOG_LINKS, layout.node)
 
 
 def stop_all(layout: Layout) -> None:
@@ -47,6 +50,13 @@ def forget_pod_networks(results: Path, network_name: str) -> None:
         container = note.name.removeprefix(f"{network_name}-").removesuffix("-eth0")
         (results / f"cni-loopback-{container}-lo").unlink(missing_ok=True)
         note.unlink(missing_ok=True)
+
+
+def forget_log_links(links: Path, folder: Path) -> None:
+    """Remove the links of a folder that lead below another one, whether or not it is there."""
+    for link in links.glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(folder):
+            link.unlink(missing_ok=True)
 
 
 def mounts_under(folder: Path) -> list[str]:
