@@ -48,7 +48,7 @@ from tenantry_operator.plan.status import (
 )
 from tenantry_operator.plan.tenant_secret import applied_mark, usable_password
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
-from tenantry_operator.reconcile.tenant import place_of
+from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem
 from tenantry_operator.settings import OperatorSettings
 

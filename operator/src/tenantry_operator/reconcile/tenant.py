@@ -8,12 +8,10 @@ from typing import Any, Final
 
 import psycopg
 from pydantic import ValidationError
-from uuid_utils import uuid7
 
-from tenantry_crds import ConditionType, DeletionPolicy, DeletionProtection, Tenant, TenantPhase, absent
+from tenantry_crds import ConditionType, Tenant, TenantPhase, absent
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
-from tenantry_migrations import TENANT
 from tenantry_operator.clients.kube import TENANTS, ApiError, Invalid, Kube, NotFound, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache, asked_for
@@ -21,9 +19,8 @@ from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
-from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.server import claim
-from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, ObservedTenant, Place, RegistryRow
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
 from tenantry_operator.observe.registry import Registered, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
@@ -38,6 +35,7 @@ from tenantry_operator.plan.status import (
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_events import events_of
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
@@ -351,49 +349,10 @@ def _has_let_go(body: RawObject) -> bool:
     return bool(metadata.get("deletionTimestamp")) and api.FINALIZER not in metadata.get("finalizers", ())
 
 
-def desired_tenant(
-    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str
-) -> DesiredTenant:
-    """Say what the Tenant asks for, with all that it leaves out."""
-    spec, names = tenant.spec, TenantNames(tenant.metadata.name)
-    leaving = Leaving.DELETE if absent.deletion_policy(spec) is DeletionPolicy.DELETE else Leaving.RETAIN
-    protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
-    return DesiredTenant(
-        names=names,
-        uid=tenant.metadata.uid,
-        installation=settings.installation_id,
-        new_id=str(uuid7()),
-        place=place_of(address),
-        secret_name=absent.secret_name(spec, names.name),
-        secret_namespace=settings.namespace,
-        released=released,
-        service_tables=service_tables(names),
-        connection_limit=absent.connection_limit(spec),
-        settings=frozenset(absent.settings(spec).items()),
-        deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
-    )
-
-
 def _seen(desired: DesiredTenant, registered: Registered, facts: str, observed: ObservedTenant) -> Seen:
     secret = observed.secret
     held = (secret.name, secret.namespace, secret.resource_version) if secret else None
     return Seen(desired.place, registered.row, registered.released, digest(facts), held)
-
-
-def place_of(address: ServerAddress) -> Place:
-    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)
-
-
-def service_tables(names: TenantNames) -> dict[str, frozenset[Grant]]:
-    """Return, by revision, what the services may do with the tables of this tenant."""
-    return {
-        revision: frozenset(
-            Grant(held.table, names.service_role(held.service), privilege)
-            for held in TENANT.privileges(revision)
-            for privilege in held.privileges
-        )
-        for revision in TENANT.revisions
-    }
 
 
 def _only_left_out(problem: Problem | None) -> bool:

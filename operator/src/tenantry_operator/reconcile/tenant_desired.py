@@ -1,0 +1,49 @@
+"""What a Tenant asks for, as values of the model."""
+
+from uuid_utils import uuid7
+
+from tenantry_crds import DeletionPolicy, DeletionProtection, Tenant, absent
+from tenantry_migrations import TENANT
+from tenantry_operator.clients.postgres import ServerAddress
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
+from tenantry_operator.settings import OperatorSettings
+
+
+def desired_tenant(
+    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str
+) -> DesiredTenant:
+    """Say what the Tenant asks for, with all that it leaves out."""
+    spec, names = tenant.spec, TenantNames(tenant.metadata.name)
+    leaving = Leaving.DELETE if absent.deletion_policy(spec) is DeletionPolicy.DELETE else Leaving.RETAIN
+    protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
+    return DesiredTenant(
+        names=names,
+        uid=tenant.metadata.uid,
+        installation=settings.installation_id,
+        new_id=str(uuid7()),
+        place=place_of(address),
+        secret_name=absent.secret_name(spec, names.name),
+        secret_namespace=settings.namespace,
+        released=released,
+        service_tables=service_tables(names),
+        connection_limit=absent.connection_limit(spec),
+        settings=frozenset(absent.settings(spec).items()),
+        deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
+    )
+
+
+def place_of(address: ServerAddress) -> Place:
+    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)
+
+
+def service_tables(names: TenantNames) -> dict[str, frozenset[Grant]]:
+    """Return, by revision, what the services may do with the tables of this tenant."""
+    return {
+        revision: frozenset(
+            Grant(held.table, names.service_role(held.service), privilege)
+            for held in TENANT.privileges(revision)
+            for privilege in held.privileges
+        )
+        for revision in TENANT.revisions
+    }
