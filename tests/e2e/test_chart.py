@@ -121,15 +121,31 @@ def test_the_demo_is_not_removed_under_a_tenant_of_the_users(running: Running) -
         "apply", "-f", "-", stdin=tenant_manifest(name, deletionProtection="Disabled", deletionPolicy="Delete")
     )
     try:
-        refused = subprocess.run(
-            [sys.executable, "-m", "tenantry_testing.demo", "down"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert refused.returncode != 0
-        assert name in refused.stdout + refused.stderr
-        assert running.kubectl("get", "tenant", TENANT, "-o", "name")
+        _assert_the_demo_stays(running, f"tenant/{name}")
     finally:
         running.kubectl("delete", "tenant", name, "--timeout=60s")
+
+
+def test_the_demo_is_not_removed_under_a_service_of_the_users(running: Running) -> None:
+    name = "e2e-somebodys"
+    sample = json.loads(running.kubectl("get", "servicedeployment", "greeting", "-n", "greeting", "-o", "json"))
+    body = {
+        "apiVersion": sample["apiVersion"],
+        "kind": sample["kind"],
+        "metadata": {"name": name, "namespace": "greeting"},
+        "spec": {**sample["spec"], "replicas": 0, "traffic": {}},
+    }
+    running.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    try:
+        _assert_the_demo_stays(running, f"servicedeployment/{name}")
+    finally:
+        running.kubectl("delete", "servicedeployment", name, "-n", "greeting", "--timeout=60s")
+
+
+def _assert_the_demo_stays(running: Running, because_of: str) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "tenantry_testing.demo", "down"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert refused.returncode != 0
+    assert because_of in refused.stdout + refused.stderr
+    assert running.kubectl("get", "tenant", TENANT, "-o", "name")

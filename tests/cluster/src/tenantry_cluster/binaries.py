@@ -35,7 +35,7 @@ LINK = Path("/usr/local/bin/kubectl")
 
 
 def ensure_binaries(steps: Steps, layout: Layout, *, programs: Sequence[str] = tuple(PACKAGES)) -> None:
-    """Build those of the programs that are absent or older than the module: at first, 6 to 8 minutes on 2 cores."""
+    """Build those of the programs that are absent or older than the module: at first, 6 to 11 minutes on 2 cores."""
     stamp = module_stamp(layout.binaries_module)
     wanted = outdated(layout, programs)
     if wanted:

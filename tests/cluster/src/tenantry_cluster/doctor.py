@@ -96,7 +96,7 @@ def _go(layout: Layout) -> Finding:
 def _programs(layout: Layout) -> Iterator[Finding]:
     lacking = binaries.outdated(layout)
     if lacking:
-        cure = "`make cluster` builds them, at first in 6 to 8 minutes"
+        cure = "`make cluster` builds them, at first in 6 to 11 minutes"
         yield Finding(False, f"programs are not built: {', '.join(lacking)}", cure=cure)
     else:
         yield Finding(True, f"all programs are built in {layout.bin}")

@@ -5,22 +5,22 @@ from tenantry_testing.demo.charts import are_crds_installed, uninstall
 from tenantry_testing.demo.facts import SYSTEM
 from tenantry_testing.demo.programs import Programs
 from tenantry_testing.demo.record import forget_record
-from tenantry_testing.demo.sample import delete_samples, foreign_tenants
+from tenantry_testing.demo.sample import delete_samples, foreign_objects
 
 
-class TenantsLeft(ClusterError):
-    """There are Tenants that the demo did not make; removing the operator and Postgres would take their data."""
+class ObjectsLeft(ClusterError):
+    """There are objects that the demo did not make; they would go with the CRDs, and their data with Postgres."""
 
 
 def down(steps: Steps, layout: Layout) -> None:
-    """Remove sample objects, charts, gateway and Postgres; the cluster stays. Raises TenantsLeft before any change."""
+    """Remove sample objects, charts, gateway and Postgres; the cluster stays. Raises ObjectsLeft before any change."""
     programs = Programs(layout.kubeconfig, layout.bin)
     if are_crds_installed(programs):
-        others = foreign_tenants(programs)
+        others = foreign_objects(programs)
         if others:
-            raise TenantsLeft(
-                f"there are Tenants that the demo did not make: {', '.join(others)}",
-                cure="delete them first (docs/how-to/delete-a-tenant.md)",
+            raise ObjectsLeft(
+                f"there are objects that the demo did not make: {', '.join(others)}",
+                cure="delete them first; for Tenants see docs/how-to/delete-a-tenant.md",
             )
         with steps.step("Delete the sample Tenant with its data, and the sample service"):
             delete_samples(programs)

@@ -2,11 +2,20 @@
 
 import json
 from pathlib import Path
+from typing import Any, Final
 
 from tenantry_cluster.stack import Postgres
 from tenantry_testing.demo.conditions import wait_ready
 from tenantry_testing.demo.facts import GREETING, SERVER, SYSTEM, TENANT
 from tenantry_testing.demo.programs import Programs
+
+MADE_HERE: Final = {
+    (f"tenant/{TENANT}", ""),
+    (f"databaseserver/{SERVER}", ""),
+    (f"servicedeployment/{GREETING}", GREETING),
+    ("servicedeployment/accounts", SYSTEM),
+}
+"""What the demo makes of our kinds, with the namespace."""
 
 
 def apply_server(programs: Programs, root: Path, postgres: Postgres) -> None:
@@ -37,10 +46,15 @@ def wait_accounts(programs: Programs) -> None:
     wait_ready(programs, "servicedeployment/accounts", namespace=SYSTEM)
 
 
-def foreign_tenants(programs: Programs) -> list[str]:
-    """The Tenants that the demo did not make."""
-    names = programs.kubectl("get", "tenants", "-o", "jsonpath={.items[*].metadata.name}").split()
-    return [name for name in names if name != TENANT]
+def foreign_objects(programs: Programs) -> list[str]:
+    """The objects of our API that the demo did not make, each as kubectl names it."""
+    kinds = "tenants,databaseservers,servicedeployments"
+    items = json.loads(programs.kubectl("get", kinds, "--all-namespaces", "-o", "json"))["items"]
+    return [name for name, place in map(_named, items) if (name, place) not in MADE_HERE]
+
+
+def _named(item: dict[str, Any]) -> tuple[str, str]:
+    return f"{item['kind'].lower()}/{item['metadata']['name']}", item["metadata"].get("namespace", "")
 
 
 def delete_samples(programs: Programs) -> None:
