@@ -49,8 +49,8 @@ def wait_accounts(programs: Programs) -> None:
 def foreign_objects(programs: Programs) -> list[str]:
     """The objects of our API that the demo did not make, each as kubectl names it."""
     kinds = "tenants,databaseservers,servicedeployments"
-    items = json.loads(programs.kubectl("get", kinds, "--all-namespaces", "-o", "json"))["items"]
-    return [name for name, place in map(_named, items) if (name, place) not in MADE_HERE]
+    found = map(_named, programs.items(kinds, "--all-namespaces"))
+    return [name for name, place in found if (name, place) not in MADE_HERE]
 
 
 def _named(item: dict[str, Any]) -> tuple[str, str]:
