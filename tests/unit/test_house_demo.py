@@ -49,8 +49,8 @@ def test_what_is_no_record_says_how_to_make_one(tmp_path: Path, content: str | N
     assert caught.value.cure == "make demo"
 
 
-def caller(answer: Answer) -> AccountsCaller:
-    return AccountsCaller("http://gateway", "tk_dev_x", transport=httpx.MockTransport(answer), patience=0.5)
+def caller(answer: Answer, *, patience: float = 30.0) -> AccountsCaller:
+    return AccountsCaller("http://gateway", "tk_dev_x", transport=httpx.MockTransport(answer), patience=patience)
 
 
 def test_an_answer_of_the_gateway_itself_is_waited_out() -> None:
@@ -60,7 +60,7 @@ def test_an_answer_of_the_gateway_itself_is_waited_out() -> None:
 
 def test_a_service_that_never_answers_is_told() -> None:
     with pytest.raises(RestFailed, match="answered 503"):
-        caller(lambda _: httpx.Response(503)).ensure_user(USER)
+        caller(lambda _: httpx.Response(503), patience=0.5).ensure_user(USER)
 
 
 def test_a_refusal_of_the_service_is_told_at_once() -> None:
