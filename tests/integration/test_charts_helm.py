@@ -10,6 +10,7 @@ import yaml
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
+from tenantry_cluster.waiting import wait_until
 from tenantry_crds.kinds import KINDS
 from tenantry_testing.crd_examples import Body, example
 from tenantry_testing.helm import NAMESPACE, Helm, HelmFailed
@@ -42,9 +43,16 @@ def kubectl(layout: Layout, plane: ControlPlane) -> Kubectl:
 def installed(helm: Helm, kubectl: Kubectl) -> str:
     """Both charts as a user installs them; the notes of the second."""
     helm.install("tenantry-crds")
-    for kind in KINDS:
-        kubectl("wait", "--for=condition=Established", f"crd/{kind.crd_name}")
-    return helm.install("tenantry")
+    kubectl.wait_served(*(kind.crd_name for kind in KINDS))
+    notes = helm.install("tenantry")
+    wait_until(lambda: protects(kubectl), seconds=60, what="the policy is not in force")
+    return notes
+
+
+def protects(kubectl: Kubectl) -> bool:
+    """Whether the policy is in force: the API server looks for new ones about once a second."""
+    kubectl("apply", "-f", "-", stdin=example("Tenant", "guarded"))
+    return kubectl.run("delete", "tenant", "guarded", "--dry-run=server").returncode != 0
 
 
 def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.waiting import wait_until
+from tenantry_crds.kinds import KINDS
 from tenantry_testing.crd_examples import example
 from tenantry_testing.helm import NAMESPACE, Helm
 from tenantry_testing.kubectl import Kubectl
@@ -21,7 +22,7 @@ from tenantry_testing.postgres import PostgresServer
 from tenantry_testing.rights import Right, StandInControllers, granted, use_token, used
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:tenantry-operator"
-SECONDS = 40.0
+SECONDS = 90.0
 UNSEEN = {
     # Asked by an admission plugin of some clusters in the operator's name, never by the operator.
     Right("tenantry.dev", "servicedeployments/finalizers", "update"),
@@ -47,6 +48,7 @@ class World:
     def install(self) -> list[Right]:
         """Install the CRDs and the rights alone; return what is granted."""
         self.helm.install("tenantry-crds")
+        self.kubectl.wait_served(*(kind.crd_name for kind in KINDS))
         objects = self.helm.template("tenantry")
         rights = [found for found in objects if "rbac" in found["apiVersion"] or found["kind"] == "ServiceAccount"]
         for found in rights:

@@ -66,7 +66,7 @@ def with_widened_isolation(kubectl: Kubectl) -> None:
     version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["isolation"]["enum"].append("Other")
     body["spec"]["names"] = {**body["spec"]["names"], "shortNames": [], "categories": []}
     kubectl("apply", "-f", "-", stdin=body)
-    kubectl("wait", "--for=condition=Established", f"crd/tenants.{WIDENED_GROUP}")
+    kubectl.wait_served(f"tenants.{WIDENED_GROUP}")
 
 
 def widened(body: Body | None) -> Body | None:

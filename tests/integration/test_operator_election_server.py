@@ -43,7 +43,7 @@ class Ring:
         """
         enough = self._answered[method] + 3
         async with asyncio.timeout(SECONDS):
-            while self._answered[method] < enough and not task.done():
+            while self._answered[method] < enough and not task.done():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return not task.done()
 

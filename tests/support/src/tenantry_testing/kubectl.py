@@ -3,9 +3,14 @@
 import json
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import JsonValue
+
+from tenantry_cluster.waiting import wait_until
+
+SERVED_SECONDS = 60.0
 
 
 class KubectlFailed(AssertionError):
@@ -31,3 +36,15 @@ class Kubectl:
         if done.returncode != 0:
             raise KubectlFailed(done.stderr)
         return done.stdout
+
+    def wait_served(self, *names: str) -> None:
+        """Wait until objects of the types, as `tenants.tenantry.dev`, can be listed by name.
+
+        The API server tells of a new type, and lists its objects, a moment after its definition is Established.
+        """
+        for name in names:
+            self("wait", "--for=condition=Established", f"--timeout={SERVED_SECONDS:.0f}s", f"crd/{name}")
+            wait_until(partial(self._serves, name), seconds=SERVED_SECONDS, what=f"{name} are not served")
+
+    def _serves(self, name: str) -> bool:
+        return self.run("get", name, "--all-namespaces").returncode == 0

@@ -73,7 +73,7 @@ class StandInControllers:
         """Make the two types of the Gateway API known, without their schemas."""
         for plural, kind in (("gateways", "Gateway"), ("httproutes", "HTTPRoute")):
             self.kubectl("apply", "-f", "-", stdin=_loose_definition(plural, kind))
-            self.kubectl("wait", "--for=condition=Established", f"crd/{plural}.{GATEWAY_GROUP}")
+            self.kubectl.wait_served(f"{plural}.{GATEWAY_GROUP}")
 
     def settle(self) -> None:
         """Give every object the status that it waits for."""
