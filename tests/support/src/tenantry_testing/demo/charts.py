@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenantry_cluster.stack import Gateway
+from tenantry_cluster.waiting import wait_until
 from tenantry_testing.demo.facts import CHART, CRDS_CHART, SERVER, SYSTEM
 from tenantry_testing.demo.programs import ProgramFailed, Programs
 
@@ -29,13 +30,20 @@ def install_crds(programs: Programs, root: Path) -> None:
     chart = str(root / "charts" / CRDS_CHART)
     programs.helm("upgrade", "--install", CRDS_CHART, chart, f"--namespace={SYSTEM}", "--create-namespace")
     programs.kubectl("wait", "--for=condition=Established", "--timeout=60s", *CRDS)
+    # The API server tells of a new type, which helm looks up, a moment after that.
+    wait_until(lambda: _are_served(programs), seconds=60, what="the API server does not list our objects")
 
 
-CRDS = (
-    "crd/tenants.tenantry.dev",
-    "crd/databaseservers.tenantry.dev",
-    "crd/servicedeployments.tenantry.dev",
-)
+TYPES = ("tenants.tenantry.dev", "databaseservers.tenantry.dev", "servicedeployments.tenantry.dev")
+CRDS = tuple(f"crd/{name}" for name in TYPES)
+
+
+def _are_served(programs: Programs) -> bool:
+    try:
+        programs.kubectl("get", ",".join(TYPES), "--all-namespaces", "-o", "name")
+    except ProgramFailed:
+        return False
+    return True
 
 
 def install_tenantry(programs: Programs, root: Path, *, operator: Image, accounts: Image, gateway: Gateway) -> None:
@@ -63,8 +71,5 @@ def uninstall(programs: Programs) -> None:
 
 
 def are_crds_installed(programs: Programs) -> bool:
-    try:
-        programs.kubectl("get", *CRDS, "-o", "name")
-    except ProgramFailed:
-        return False
-    return True
+    """Whether all are there. Raises ProgramFailed when the API server does not tell, which is no reason to go on."""
+    return len(programs.kubectl("get", *CRDS, "--ignore-not-found", "-o", "name").split()) == len(CRDS)
