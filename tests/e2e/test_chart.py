@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tenantry_cluster.waiting import wait_until
 from tenantry_testing.demo.facts import CHART, CRDS_CHART, SYSTEM, TENANT
 from tenantry_testing.demo.programs import ProgramFailed
 from tenantry_testing.demo.record import read_record
@@ -16,9 +17,18 @@ OPERATOR = "deployment/tenantry-operator"
 
 
 def operator_pod(running: Running) -> dict[str, Any]:
-    """The pod that leads: the Lease names it."""
-    lease = running.programs.object("lease", "tenantry-operator", f"--namespace={SYSTEM}")
-    return running.programs.object("pod", lease["spec"]["holderIdentity"], f"--namespace={SYSTEM}")
+    """The pod that leads: the Lease names it, for a while also one that was killed."""
+    found: list[dict[str, Any]] = []
+
+    def is_there() -> bool:
+        lease = running.programs.object("lease", "tenantry-operator", f"--namespace={SYSTEM}")
+        holder = lease["spec"]["holderIdentity"]
+        pods = running.programs.items("pods", f"--namespace={SYSTEM}", f"--field-selector=metadata.name={holder}")
+        found.extend(pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        return bool(found)
+
+    wait_until(is_there, seconds=60, what="no pod that is there leads")
+    return found[0]
 
 
 def test_helm_test_passes(running: Running) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tenantry_cluster.waiting import wait_until
 from tenantry_testing.demo.callers import AccountsCaller
 from tenantry_testing.running import MadeTenant, Running
 
@@ -145,8 +146,11 @@ def test_a_missing_or_wrong_key_is_refused(running: Running, callers: tuple[Call
 def test_every_answer_can_be_found_again_in_the_log(running: Running, callers: tuple[Caller, Caller]) -> None:
     own, _ = callers
     request_id = own.client.get("/v1/users").headers["x-request-id"]
-    lines = running.kubectl(
-        "logs", "--namespace=tenantry-system", "--selector=tenantry.dev/service-deployment=accounts", "--tail=-1"
-    )
-    assert request_id in lines
-    assert own.key not in lines
+
+    def lines() -> str:
+        accounts = "--selector=tenantry.dev/service-deployment=accounts"
+        return running.kubectl("logs", "--namespace=tenantry-system", accounts, "--tail=-1")
+
+    # The node brings a line to its file a moment after it is written.
+    wait_until(lambda: request_id in lines(), seconds=30, what="the request is in no log")
+    assert own.key not in lines()

@@ -115,7 +115,8 @@ def test_a_login_does_not_enter_the_registry(two_tenants: tuple[MadeTenant, Made
 def test_what_is_taken_away_by_hand_comes_back(running: Running, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
     whole = roles(running, tenant)
-    with session(running.postgres_url) as administrator:
+    # In one transaction, lest the operator repairs the first half before the second.
+    with session(running.postgres_url) as administrator, administrator.transaction():
         login = sql.Identifier(f"t_{key(tenant)}_login_a")
         administrator.execute(sql.SQL("DROP OWNED BY {}").format(login))
         administrator.execute(sql.SQL("DROP ROLE {}").format(login))
