@@ -91,15 +91,15 @@ def test_a_node_comes_up_heals_and_leaves_nothing(checkout: Layout) -> None:
     assert not cluster.load_image(image.archive, image.tag), "the node had it, as its own DNS runs from it"
     kubectl(cluster, "apply", "-f", "-", stdin=POD.format(image=image.tag))
     kubectl(cluster, "wait", "--for=condition=Ready", "pod/answers", "--timeout=60s")
-    wait_until(lambda: answers(cluster), seconds=20, what="the NodePort does not answer from the machine's own shell")
+    wait_until(lambda: answers(cluster), seconds=60, what="the NodePort does not answer from the machine's own shell")
 
-    assert kubectl(cluster, "logs", "answers")
+    wait_until(lambda: bool(kubectl(cluster, "logs", "answers")), seconds=20, what="the pod has no log")
     assert list((checkout.node / "pod-logs").glob("default_answers_*"))
 
     # All its processes crash; the pods' own live on, and must not be restarted.
     daemons.end([process.pid for process in daemons.processes(checkout.id) if process.is_daemon])
     assert ensure_cluster(steps, checkout) == cluster
-    wait_until(lambda: answers(cluster), seconds=20, what="the pod does not answer after the crash")
+    wait_until(lambda: answers(cluster), seconds=60, what="the pod does not answer after the crash")
     restarts = "jsonpath={.status.containerStatuses[0].restartCount}"
     assert kubectl(cluster, "get", "pod", "answers", "-o", restarts) == "0"
 
@@ -113,9 +113,9 @@ def test_a_node_comes_up_heals_and_leaves_nothing(checkout: Layout) -> None:
     take_down(steps, checkout)
     assert not teardown.anything_is_left(checkout)
     assert checkout.id not in run(["ip", "-brief", "link"])
-    assert list(Path("/sys/fs/cgroup").glob(f"**/tenantry-{checkout.id}")) == []
-    links = [link.readlink() for link in teardown.LOG_LINKS.glob("*.log") if link.is_symlink()]
-    assert [link for link in links if link.is_relative_to(checkout.root)] == []
+    # Meanwhile other nodes of this machine may remove what is theirs.
+    assert [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if folder.endswith(f"/tenantry-{checkout.id}")] == []
+    assert list(teardown.links_below(teardown.LOG_LINKS, checkout.root)) == []
     assert list(teardown.CNI_RESULTS.glob(f"tenantry-{checkout.id}-*")) == []
 
 

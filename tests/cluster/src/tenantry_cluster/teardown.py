@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from tenantry_cluster import daemons, kernel, network
@@ -54,9 +55,20 @@ def forget_pod_networks(results: Path, network_name: str) -> None:
 
 def forget_log_links(links: Path, folder: Path) -> None:
     """Remove the links of a folder that lead below another one, whether or not it is there."""
-    for link in links.glob("*.log"):
-        if link.is_symlink() and link.readlink().is_relative_to(folder):
-            link.unlink(missing_ok=True)
+    for link in links_below(links, folder):
+        link.unlink(missing_ok=True)
+
+
+def links_below(links: Path, folder: Path) -> Iterator[Path]:
+    """The links of a folder that lead below another one."""
+    return (link for link in links.glob("*.log") if _leads_below(link, folder))
+
+
+def _leads_below(link: Path, folder: Path) -> bool:
+    try:
+        return link.readlink().is_relative_to(folder)
+    except OSError:  # no link, or one that its own node has removed meanwhile
+        return False
 
 
 def mounts_under(folder: Path) -> list[str]:
