@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -123,23 +124,32 @@ def test_an_operator_leads_answers_probes_and_ends_when_asked(world: World) -> N
 
 
 def test_a_change_starts_a_pass_within_a_tenth_of_a_second(world: World) -> None:
-    with world.operator("a") as operator:
-        passes = operator.metric("tenantry_reconcile_total", kind="ServiceDeployment")
-        begun = time.monotonic()
-        world.apply_service("quick")
-        applied = time.monotonic()
-        wait_until(lambda: operator.metric("tenantry_reconcile_total", kind="ServiceDeployment") > passes, "a pass")
-        ended = time.monotonic()
-    assert ended - applied < 0.5, f"apply {applied - begun:.3f} s, then {ended - applied:.3f} s to the end of a pass"
+    # No sweep is the cause of it.
+    with world.operator("a", TENANTRY_SWEEP_INTERVAL="30") as operator:
+        took = [seconds_to_a_pass(world, operator, f"quick-{number}") for number in range(5)]
+    # Other work of the machine makes one of them late, a delay of ours makes all.
+    assert min(took) < 0.5, took
+
+
+def seconds_to_a_pass(world: World, operator: OperatorProcess, name: str) -> float:
+    """How long after `kubectl apply` of a new object the first pass over it ended."""
+    world.apply_service(name)
+    applied = time.monotonic()
+    wait_until(lambda: any(has_passed(line, name) for line in operator.lines()), f"a pass over {name}")
+    return time.monotonic() - applied
+
+
+def has_passed(line: dict[str, Any], name: str) -> bool:
+    return line.get("event") == "pass ended" and str(line["object"]).endswith(f"/{name}")
 
 
 def test_a_killed_leader_that_starts_again_leads_at_once(world: World) -> None:
-    with world.operator("a", TENANTRY_LEASE_DURATION="30", TENANTRY_LEASE_RENEW_DEADLINE="20") as operator:
+    with world.operator("a", TENANTRY_LEASE_DURATION="90", TENANTRY_LEASE_RENEW_DEADLINE="60") as operator:
         before = world.lease()["leaseTransitions"]
         operator.kill()
         begun = time.monotonic()
         operator.restart()
-        assert time.monotonic() - begun < 15, "it need not wait for its own Lease"
+        assert time.monotonic() - begun < 45, "it need not wait for its own Lease"
         # Its sessions before and after the crash must be told apart.
         assert world.lease()["leaseTransitions"] == int(str(before)) + 1
 
@@ -210,10 +220,13 @@ def test_a_dead_watch_makes_healthz_fail_and_what_it_missed_is_found_all_the_sam
         proxy.freeze()
         world.apply_service("missed")
         wait_until(lambda: world.made("missed"), "the sweep finds it", limit=40)
-        wait_until(lambda: operator.healthz()[0] == 503, "the probe fails", limit=40)
-        assert "the watch is dead" in operator.healthz()[1]
+        wait_until(lambda: is_dead(*operator.healthz()), "the probe fails for the watch", limit=40)
         proxy.thaw()
         wait_until(lambda: operator.healthz()[0] == 200, "the watch lives again", limit=40)
+
+
+def is_dead(status: int, said: str) -> bool:
+    return status == 503 and "the watch is dead" in said
 
 
 def test_an_api_server_that_is_gone_for_long_ends_the_process(world: World) -> None:

@@ -83,15 +83,15 @@ class OperatorProcess:
     def pid(self) -> int:
         return self._running().pid
 
-    def wait_started(self, timeout: float = 20.0) -> None:
+    def wait_started(self, timeout: float = 60.0) -> None:
         """Wait until it answers probes, as leader or as standby."""
         self._wait(lambda: self._line(STARTED) is not None, timeout, what="answers no probes")
 
-    def wait_working(self, timeout: float = 40.0) -> None:
+    def wait_working(self, timeout: float = 60.0) -> None:
         """Wait until it leads and has loaded what there is."""
         self._wait(lambda: self._line(WORKING) is not None, timeout, what="does not lead")
 
-    def wait_ended(self, timeout: float = 20.0) -> int:
+    def wait_ended(self, timeout: float = 40.0) -> int:
         """Wait until it ends; return its exit code, negative for a signal."""
         try:
             return self._running().wait(timeout)
