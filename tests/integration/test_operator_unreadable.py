@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tenantry_operator.clients.kube import CUSTOMRESOURCEDEFINITIONS, DATABASESERVERS, TENANTS, Kube, Resource
+from tenantry_operator.clients.kube import CUSTOMRESOURCEDEFINITIONS, DATABASESERVERS, TENANTS, Invalid, Kube, Resource
 from tenantry_testing.tenant_world import TenantWorld
 
 OPEN = "x-kubernetes-preserve-unknown-fields"
@@ -24,6 +24,21 @@ async def newer_world(world: TenantWorld) -> AsyncIterator[TenantWorld]:
     await patch_schema(world.kube, "add")
     yield world
     await patch_schema(world.kube, "remove")
+    for resource in (TENANTS, DATABASESERVERS):
+        await until_closed(world.kube, resource)
+
+
+async def until_closed(kube: Kube, resource: Resource) -> None:
+    """Wait until the API server refuses fields again, lest another test's are taken."""
+    unknown = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "newer"}}
+    for _ in range(100):
+        try:
+            await kube.apply(resource, {**unknown, "spec": {"future": "yes"}}, dry_run=True)
+        except Invalid as error:
+            if "future" in str(error):
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError("the schema stayed open")
 
 
 async def add_field(kube: Kube, resource: Resource, name: str, *, part: str = "spec") -> None:
