@@ -1,6 +1,7 @@
 import io
 import os
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tenantry_cluster import (
 )
 from tenantry_cluster.lock import alone
 from tenantry_cluster.record import Record
+from tenantry_cluster.steps import Step
 
 
 @pytest.fixture
@@ -111,15 +113,21 @@ def test_taking_down_nothing_does_nothing(layout: Layout) -> None:
 
 
 def test_a_second_run_waits_for_the_first_and_says_so(layout: Layout) -> None:
-    out, entered = io.StringIO(), threading.Event()
+    out, begun, entered = io.StringIO(), threading.Event(), threading.Event()
+
+    class Told(Steps):
+        def step(self, title: str) -> AbstractContextManager[Step]:
+            begun.set()
+            return super().step(title)
 
     def second() -> None:
-        with alone(Steps(out), layout):
+        with alone(Told(out), layout):
             entered.set()
 
     waiting = threading.Thread(target=second)
     with alone(Steps(io.StringIO()), layout):
         waiting.start()
+        assert begun.wait(10)
         assert not entered.wait(0.2)
     assert entered.wait(10)
     waiting.join()
