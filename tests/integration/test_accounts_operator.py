@@ -35,7 +35,7 @@ async def _service(world, folder):
     directory.mkdir()
     for name, text in (await world.secret(f"tenantry-accounts-database-{SERVER}")).items():
         (directory / name).write_text(text)
-    settings = ServiceSettings(databases_dir=folder, cursor_key=SecretStr(CURSOR_KEY), connect_timeout=2)
+    settings = ServiceSettings(databases_dir=folder, cursor_key=SecretStr(CURSOR_KEY))
     components = compose(SERVICE, settings, log_to=io.StringIO())
     transport = httpx.ASGITransport(accounts_app(components), raise_app_exceptions=False)
     try:

@@ -213,7 +213,6 @@ class AccountsWorld:
             "registry_server": SERVER,
             "cursor_key": SecretStr(CURSOR_KEY),
             "pool_size": 4,
-            "connect_timeout": 2,
         }
         return ServiceSettings(**values | changed)
 
