@@ -1,6 +1,9 @@
 """The client on a real API server."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -173,3 +176,26 @@ async def test_an_event_about_an_object_without_a_namespace_is_in_the_default_on
 
 async def test_the_version_is_told(kube: Kube) -> None:
     assert (await kube.version()).startswith("v1.")
+
+
+def open_sockets() -> set[str]:
+    """The sockets of this process."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(descriptor.readlink()))
+    return {one for one in found if one.startswith("socket:")}
+
+
+@pytest.mark.parametrize("given_up_after", [0.0, 0.005, 0.01, 0.02])
+async def test_what_was_given_up_midway_is_closed_with_the_client(
+    control_plane: ControlPlane, given_up_after: float
+) -> None:
+    before = open_sockets()
+    async with Kube(await load_configuration(control_plane.kubeconfig)) as kube:
+        requests = [asyncio.create_task(kube.list(NAMESPACES)) for _ in range(12)]
+        await asyncio.wait(requests, timeout=given_up_after)
+        for one in requests:
+            one.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+    assert open_sockets() <= before

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from uuid_utils import uuid7
 
+from tenantry_operator.clients.connections import Connections, Transport
 from tenantry_operator.clients.kube_errors import (
     AlreadyExists,
     ApiError,
@@ -152,6 +152,7 @@ class Kube:
         answered: Callable[[str, int], None] | None = None,
     ) -> None:
         self._client = ApiClient(configuration)
+        self._client.rest_client = Transport(configuration)
         self._instance = instance
         self._guard = guard
         self._answered = answered or (lambda _method, _status: None)
@@ -339,8 +340,10 @@ class _ListResponse(aiohttp.ClientResponse):
         return body
 
 
-def watch_session(configuration: Configuration, *, metadata_only: Collection[str]) -> aiohttp.ClientSession:
-    """Open a session for long-lived watches in the running loop; the caller closes it.
+def watch_session(
+    configuration: Configuration, connections: Connections, *, metadata_only: Collection[str]
+) -> aiohttp.ClientSession:
+    """Open a session for long-lived watches in the running loop; the caller closes it, and then the connections.
 
     Of resources whose plural is in ``metadata_only`` the server sends no more than the metadata.
     """
@@ -353,10 +356,8 @@ def watch_session(configuration: Configuration, *, metadata_only: Collection[str
             request.headers["Accept"] = METADATA_WATCH if request.url.query.get("watch") else METADATA_LIST
         return await handler(request)
 
-    transport = RESTClientObject(configuration)
-    connector = aiohttp.TCPConnector(limit=0, ssl=transport.ssl_context)
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=connections.connector(Transport(configuration).ssl_context, limit=0),
         middlewares=(prepare,),
         response_class=_ListResponse,
         proxy=configuration.proxy,

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import kopf
 
+from tenantry_operator.clients.connections import Connections
 from tenantry_operator.clients.kube import Configuration, RawObject, watch_session
 from tenantry_operator.handlers.feed import Watched
 
@@ -57,6 +58,7 @@ class WatchThread:
         self._stop: asyncio.Event | None = None
         self._main: asyncio.Task[object] | None = None
         self._sessions: list[aiohttp.ClientSession] = []
+        self._connections = Connections()
         self._stopping = threading.Event()
         self._running = threading.Event()
 
@@ -122,6 +124,7 @@ class WatchThread:
             for session in self._sessions:
                 await session.close()
             self._sessions.clear()
+            await self._connections.closed()
 
     async def _note_ready(self, ready: asyncio.Event) -> None:
         await ready.wait()
@@ -164,7 +167,7 @@ class WatchThread:
 
     async def _login(self, **_: Any) -> kopf.AiohttpSession:
         plurals = {one.resource.plural for one in self._watched if one.metadata_only}
-        session = watch_session(self._configuration, metadata_only=plurals)
+        session = watch_session(self._configuration, self._connections, metadata_only=plurals)
         self._sessions.append(session)
         return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)
 
