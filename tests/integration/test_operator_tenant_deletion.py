@@ -240,3 +240,37 @@ async def test_more_than_one_transaction_can_lock_is_deleted(world: TenantWorld)
     assert await world.kube.get(TENANTS, "acme") is None
     assert world.names_on_server("acme") == set()
     assert world.fetch("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
+
+
+MANY = """
+DO $$ BEGIN FOR i IN {first}..{first} + 999 LOOP
+    EXECUTE format($f$CREATE FUNCTION "f %s"(a int, b "T") RETURNS int LANGUAGE sql AS 'SELECT 1'$f$, i);
+    EXECUTE format($f$CREATE TYPE "t %s" AS ENUM ('a')$f$, i);
+    EXECUTE format($f$CREATE DOMAIN "d %s" AS int$f$, i);
+END LOOP; END $$
+"""
+
+
+async def test_more_functions_and_types_than_one_transaction_can_lock_are_deleted(world: TenantWorld) -> None:
+    await world.provision("acme")
+    with world.login(await world.secret("acme-database")) as connection:
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SET ROLE t_acme_owner")
+        connection.execute('CREATE TYPE "T" AS (a int)')
+        connection.execute('CREATE TABLE things (id int, one "T")')
+        # To make them takes locks as well.
+        for first in range(0, 6000, 1000):
+            connection.execute(MANY.format(first=first))
+    await world.leave("acme", "Delete")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert world.names_on_server("acme") == set()
+
+
+async def test_retaining_many_large_objects_of_the_login_takes_no_lock_each(world: TenantWorld) -> None:
+    await world.provision("acme")
+    with world.login(await world.secret("acme-database")) as connection:
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SELECT count(lo_create(0)) FROM generate_series(1, 20000)")
+    await world.leave("acme", "Retain")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert world.fetch("SELECT DISTINCT pg_get_userbyid(lomowner) FROM pg_largeobject_metadata") == [("t_acme_owner",)]

@@ -206,6 +206,29 @@ async def test_what_only_an_administrator_can_undo_stops_nothing_else(world: Ten
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
 
 
+async def test_a_setting_that_only_a_superuser_may_reset_stops_nothing_else(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await world.settle()
+    setting = "ALTER ROLE t_acme_login_a IN DATABASE app {}"
+    world.execute(
+        setting.format("SET log_statement = 'all'"),
+        setting.format("SET work_mem = '1GB'"),
+        "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app",
+        "REVOKE SELECT ON s_acme.users FROM s_acme_accounts",
+    )
+    await world.sweep()
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Stalled") == ("True", "PrivilegesMissing")
+    assert "log_statement" in world.message(tenant)
+    assert world.fetch("SELECT has_schema_privilege('t_acme_app', 't_acme', 'USAGE')") == [(True,)]
+    assert world.fetch("SELECT has_table_privilege('s_acme_accounts', 's_acme.users', 'SELECT')") == [(True,)]
+    held = world.fetch("SELECT setconfig FROM pg_db_role_setting WHERE setrole = 't_acme_login_a'::regrole")
+    assert not any(one.startswith("work_mem") for one in held[0][0])
+    world.execute(setting.format("RESET log_statement"))
+    await world.settle()
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
 async def test_lost_data_is_found_by_the_sweep_and_so_is_its_return(world: TenantWorld) -> None:
     await world.provision("acme")
     await world.settle()

@@ -76,7 +76,7 @@ async def apply_on_server(
             oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
         except (psycopg.Error, CannotRevoke, MarkerChanged) as error:
             failed.append(Failed(unit, _failure(error)))
-            if not isinstance(unit[0], do.StripRole | do.OwnSchema | do.RevokeForeign):
+            if not isinstance(unit[0], do.NOT_OURS_TO_UNDO):
                 break
             continue
         done += unit

@@ -233,9 +233,12 @@ TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
 TAKEN_BACK = (StripRole, OwnSchema, RevokeForeign, RevokeMembership, RevokeOnSchema, RevokeOnTable, RevokeDefault)
 """What undoes something that somebody gave. Postgres may answer to a REVOKE with a mere warning, and keep it."""
 
-ALONE = (StripRole, OwnSchema, RevokeForeign, CloseLogin)
+NOT_OURS_TO_UNDO = (StripRole, OwnSchema, ResetSetting, RevokeForeign)
+"""What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
+
+ALONE = (*NOT_OURS_TO_UNDO, CloseLogin)
 """Each in a transaction of its own.
 
-The first three undo what an administrator did, and may not be ours to undo: that must not roll back the rest. Closing
-a login must be seen by everybody before what it owns is dropped.
+What may not be ours to undo must not roll back the rest. Closing a login must be seen by everybody before what it owns
+is dropped.
 """

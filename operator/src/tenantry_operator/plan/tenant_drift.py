@@ -50,6 +50,7 @@ def catalogue_actions(desired: DesiredTenant, observed: ObservedTenant, *, ident
         *_settings(desired, catalogue),
         *_migration(desired, catalogue),
         *_table_grants(desired, catalogue),
+        *_resets(desired, catalogue),
         *_undone(desired.names, catalogue),
     )
 
@@ -157,13 +158,24 @@ def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[Tenant
 
 
 def _settings(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
-    login = desired.names.login
-    held = catalogue.roles[login].settings if login in catalogue.roles else frozenset[tuple[str, str]]()
+    login, held = desired.names.login, _settings_held(desired, catalogue)
     wanted = desired_settings(desired)
-    for name in sorted({name for name, _ in held} - {name for name, _ in wanted}):
-        yield ResetSetting(role=login, name=name, reason="the spec does not set it")
     for name, value in sorted(wanted - held):
         yield SetSetting(role=login, name=name, value=value, reason="it is not as the spec says")
+
+
+def _settings_held(desired: DesiredTenant, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
+    login = catalogue.roles.get(desired.names.login)
+    return frozenset() if login is None else login.settings
+
+
+def _resets(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Reset what the spec does not set. Of some settings only a superuser may, so each goes by itself."""
+    unwanted = {name for name, _ in _settings_held(desired, catalogue)} - {
+        name for name, _ in desired_settings(desired)
+    }
+    for name in sorted(unwanted):
+        yield ResetSetting(role=desired.names.login, name=name, reason="the spec does not set it")
 
 
 def _migration(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
