@@ -28,6 +28,7 @@ from tenantry_crds.servicedeployment import (
     Weights,
 )
 from tenantry_crds.tenant import (
+    AdoptionPolicy,
     Binding,
     DeletionPolicy,
     DeletionProtection,
@@ -44,6 +45,7 @@ from tenantry_crds.tenant import (
 )
 
 __all__ = [
+    "AdoptionPolicy",
     "Binding",
     "CaSecretRef",
     "Condition",

@@ -2,7 +2,7 @@
 
 from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
 from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
-from tenantry_crds.tenant import DeletionPolicy, DeletionProtection, TenantEffective, TenantSpec
+from tenantry_crds.tenant import AdoptionPolicy, DeletionPolicy, DeletionProtection, TenantEffective, TenantSpec
 
 CONNECTION_LIMIT = 20
 SETTINGS = {
@@ -36,6 +36,10 @@ def secret_name(spec: TenantSpec, tenant: str) -> str:
     return given or f"{tenant}-database"
 
 
+def adoption_policy(spec: TenantSpec) -> AdoptionPolicy:
+    return spec.adoption_policy or AdoptionPolicy.IF_MARKED
+
+
 def deletion_policy(spec: TenantSpec) -> DeletionPolicy:
     return spec.deletion_policy or DeletionPolicy.RETAIN
 
@@ -49,6 +53,7 @@ def effective(spec: TenantSpec) -> TenantEffective:
     return TenantEffective(
         connection_limit=connection_limit(spec),
         settings=settings(spec),
+        adoption_policy=adoption_policy(spec),
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
     )

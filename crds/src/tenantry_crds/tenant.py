@@ -20,6 +20,12 @@ class Isolation(StrEnum):
     SCHEMA = "Schema"
 
 
+class AdoptionPolicy(StrEnum):
+    NEVER = "Never"
+    IF_MARKED = "IfMarked"
+    FORCE = "Force"
+
+
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -128,6 +134,15 @@ class TenantSpec(Part):
     credentials: Annotated[
         TenantCredentials | None, Field(description="Where the tenant's credentials are written.")
     ] = None
+    adoption_policy: Annotated[
+        AdoptionPolicy | None,
+        Field(
+            description="What becomes of data that is on the server under the Tenant's name already. Never: it is left "
+            "alone, and the Tenant waits. IfMarked: it is taken over if an earlier Tenant of this name released it. "
+            "Force: also if that Tenant is gone without having released it, or if the schemas and roles lost their "
+            "marker. Absent: IfMarked."
+        ),
+    ] = None
     deletion_policy: Annotated[
         DeletionPolicy | None,
         Field(
@@ -179,6 +194,7 @@ class TenantEffective(Part):
         dict[str, Annotated[str, Field(max_length=64)]],
         Field(max_length=16, description="Postgres settings of the login."),
     ]
+    adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
     deletion_policy: Annotated[DeletionPolicy, Field(description="What becomes of the data on deletion.")]
     deletion_protection: Annotated[DeletionProtection, Field(description="Whether deletion is refused.")]
 

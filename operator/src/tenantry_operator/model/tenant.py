@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.names import TenantNames
 
 PUBLIC: Final = "PUBLIC"
@@ -159,6 +160,8 @@ class ObservedTenant:
     """The Secret under the desired name."""
     stale_secrets: tuple[ObservedSecret, ...] = ()
     """Secrets of this Tenant under other names, from an earlier `secretName`."""
+    departed: frozenset[str] = frozenset()
+    """UIDs in the marker and the row that no Tenant of this cluster has; looked up only when they may be taken from."""
 
 
 class Leaving(StrEnum):
@@ -204,4 +207,5 @@ class DesiredTenant:
     """Revision to the grants on tables of the services' schema, with roles as grantees."""
     connection_limit: int = 20
     settings: frozenset[tuple[str, str]] = frozenset()
+    adoption: Adoption = Adoption.IF_MARKED
     deletion: Deletion | None = None

@@ -8,11 +8,11 @@ from tenantry_operator.model.tenant import (
     Deletion,
     DesiredTenant,
     Marker,
-    MarkerState,
     ObservedTenant,
     RowState,
 )
 from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
+from tenantry_operator.plan.tenant_adoption import whose
 from tenantry_operator.plan.tenant_deletion import deletion_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
@@ -57,28 +57,6 @@ def tenant_id(desired: DesiredTenant, observed: ObservedTenant) -> str:
     if marker is not None:
         return marker.id
     return observed.row.id if observed.row is not None else desired.new_id
-
-
-def whose(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
-    """Say why what bears the tenant's names is not this Tenant's, if it is not."""
-    names, catalogue, row = desired.names, observed.catalogue, observed.row
-    marker = catalogue.marker
-    if marker is None and (taken := sorted({*catalogue.roles, *catalogue.schemas} & {*names.roles, *names.schemas})):
-        return Reason.NOT_OURS, f"{taken[0]} exists on the server and bears no marker of tenantry on {names.owner}"
-    if marker is not None and not _may_take(desired, marker):
-        return Reason.NOT_OURS, f"{names.owner} belongs to another Tenant (uid {marker.uid})"
-    if row is not None and row.uid != desired.uid and row.state is not RowState.RELEASED:
-        return Reason.NOT_OURS, f"the registry holds {names.name} for another Tenant (uid {row.uid})"
-    if row is not None and marker is not None and row.id != marker.id:
-        return Reason.NOT_OURS, f"the registry says id {row.id}, the marker on {names.owner} says {marker.id}"
-    return None
-
-
-def _may_take(desired: DesiredTenant, marker: Marker) -> bool:
-    """Our own, or one that was released for whoever comes next by this name."""
-    if marker.state is MarkerState.RELEASED:
-        return True
-    return marker.uid == desired.uid and marker.installation == desired.installation
 
 
 def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
@@ -137,7 +115,8 @@ def _marker_actions(desired: DesiredTenant, observed: ObservedTenant, *, identit
     marker = Marker(identity, desired.uid, desired.installation)
     if desired.names.owner not in observed.catalogue.roles or observed.catalogue.marker == marker:
         return []
-    return [WriteMarker(role=desired.names.owner, marker=marker, reason="adopted: released by an earlier Tenant")]
+    why = "adopted: released by an earlier Tenant, or left behind by one"
+    return [WriteMarker(role=desired.names.owner, marker=marker, reason=why)]
 
 
 def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity: str, deletion: Deletion) -> Plan:

@@ -35,6 +35,7 @@ from tenantry_operator.plan.status import (
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_events import events_of
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
@@ -181,6 +182,7 @@ class TenantReconciler:
         registered = await self._read_registry(registry, tenant.metadata.name)
         address, desired = await self._desired(tenant, registered)
         observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
+        observed = await with_departed(self._kube, desired, observed)
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         if plan.refusal is not None:

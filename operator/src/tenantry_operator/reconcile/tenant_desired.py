@@ -5,6 +5,7 @@ from uuid_utils import uuid7
 from tenantry_crds import DeletionPolicy, DeletionProtection, Tenant, absent
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.postgres import ServerAddress
+from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
 from tenantry_operator.settings import OperatorSettings
@@ -29,6 +30,7 @@ def desired_tenant(
         service_tables=service_tables(names),
         connection_limit=absent.connection_limit(spec),
         settings=frozenset(absent.settings(spec).items()),
+        adoption=Adoption(absent.adoption_policy(spec)),
         deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
     )
 

@@ -146,6 +146,7 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         "spec.database.connectionLimit",
         example("Tenant", "acme", database={"connectionLimit": 0}),
     ),
+    BadInput("adoption-unknown", "spec.adoptionPolicy", example("Tenant", "acme", adoptionPolicy="Always")),
     BadInput("policy-unknown", "spec.deletionPolicy", example("Tenant", "acme", deletionPolicy="Burn")),
     BadInput(
         "secret-name-wrong",
