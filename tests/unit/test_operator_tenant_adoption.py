@@ -85,6 +85,7 @@ SITUATIONS: dict[str, tuple[tuple[Change, ...], frozenset[str], set[Adoption]]] 
     "released, the registry lost": ((released, without_row), frozenset(), {Adoption.IF_MARKED, Adoption.FORCE}),
     "live, its Tenant gone": ((), GONE, {Adoption.FORCE}),
     "live, its Tenant there": ((), frozenset(), set()),
+    "live, its Tenant there, the registry lost": ((without_row,), frozenset(), set()),
     "live, of another installation": ((marked(installation="other"),), GONE, set()),
     "live, the row another Tenant's": ((marked(uid="uid-3"),), frozenset({"uid-3"}), set()),
     "live, the row of another id": ((marked(id="id-9"),), GONE, set()),
