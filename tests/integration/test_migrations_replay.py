@@ -240,6 +240,30 @@ async def test_a_registry_that_is_newer_is_left_alone(connection: Connection) ->
         await upgrade_registry(connection)
 
 
+OLDER_WRITE: LiteralString = """
+INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version)
+VALUES (%(id)s, 'acme', gen_random_uuid(), 'p', 'app', 's_acme', 'Schema', 'l', %(state)s, 't0001')
+ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, version = excluded.version,
+    service_login = excluded.service_login, updated_at = now()
+"""
+"""What an operator of the first revision writes."""
+OLDER_READ: LiteralString = "SELECT name, server, database, schema, state FROM tenantry.tenants"
+
+
+async def test_an_older_operator_and_the_services_go_on_while_the_registry_is_upgraded(connection: Connection) -> None:
+    await replay(connection, "tenantry", *REGISTRY.steps(None, "r0001"))
+    acme = "00000000-0000-7000-8000-000000000001"
+    read: list[tuple[Any, ...]] = []
+    for state in ("provisioning", "active", "released"):
+        await connection.execute(OLDER_WRITE, {"id": acme, "state": state})
+        read += await (await connection.execute(OLDER_READ)).fetchall()
+        await upgrade_registry(connection)
+    assert [row[-1] for row in read] == ["provisioning", "active", "released"]
+    assert await version(connection, "tenantry") == REGISTRY.head
+    rows = await (await connection.execute("SELECT applied FROM tenantry.tenants")).fetchall()
+    assert rows == [(None,)]
+
+
 async def test_nothing_is_released_before_the_first_upgrade(connection: Connection) -> None:
     with pytest.raises(NothingReleased):
         await released_revision(connection)

@@ -43,6 +43,7 @@ def test_a_status_is_written_in_camel_case_without_what_is_absent() -> None:
         "observedGeneration": 2,
         "schema": "t_acme",
         "roles": [],
+        "drift": [],
         "conditions": [
             {
                 "type": "Ready",
@@ -69,6 +70,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
         "adoptionPolicy": "IfMarked",
         "deletionPolicy": "Retain",
         "deletionProtection": "Enabled",
+        "driftPolicy": "Repair",
     }
     assert absent.secret_name(spec, "acme") == "acme-database"
 

@@ -2,7 +2,14 @@
 
 from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
 from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
-from tenantry_crds.tenant import AdoptionPolicy, DeletionPolicy, DeletionProtection, TenantEffective, TenantSpec
+from tenantry_crds.tenant import (
+    AdoptionPolicy,
+    DeletionPolicy,
+    DeletionProtection,
+    DriftPolicy,
+    TenantEffective,
+    TenantSpec,
+)
 
 CONNECTION_LIMIT = 20
 SETTINGS = {
@@ -48,6 +55,10 @@ def deletion_protection(spec: TenantSpec) -> DeletionProtection:
     return spec.deletion_protection or DeletionProtection.ENABLED
 
 
+def drift_policy(spec: TenantSpec) -> DriftPolicy:
+    return spec.drift_policy or DriftPolicy.REPAIR
+
+
 def effective(spec: TenantSpec) -> TenantEffective:
     """All of the above in the form of the status."""
     return TenantEffective(
@@ -56,6 +67,7 @@ def effective(spec: TenantSpec) -> TenantEffective:
         adoption_policy=adoption_policy(spec),
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
+        drift_policy=drift_policy(spec),
     )
 
 

@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     DATABASE_READY = "DatabaseReady"
     CREDENTIALS_READY = "CredentialsReady"
     MIGRATIONS_UP_TO_DATE = "MigrationsUpToDate"
+    DRIFT_DETECTED = "DriftDetected"
     DELETING = "Deleting"
     REACHABLE = "Reachable"
     PRIVILEGES_SUFFICIENT = "PrivilegesSufficient"

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
     SCALED_TO_ZERO = "ScaledToZero"
     REVISION_PROMOTED = "RevisionPromoted"
+    NO_DRIFT = "NoDrift"
     # what is under way
     PROVISIONING = "Provisioning"
     DELETING = "Deleting"
@@ -30,6 +31,9 @@ class Reason(StrEnum):
     DATA_MISSING = "DataMissing"
     PROTECTED = "Protected"
     MIGRATION_FAILED = "MigrationFailed"
+    DRIFTED = "Drifted"
+    DRIFT_BREAKS_ISOLATION = "DriftBreaksIsolation"
+    DRIFT_BREAKS_TENANT = "DriftBreaksTenant"
     SERVER_NOT_FOUND = "ServerNotFound"
     NO_DEFAULT_SERVER = "NoDefaultServer"
     SERVER_UNREACHABLE = "ServerUnreachable"
@@ -55,6 +59,7 @@ class Reason(StrEnum):
     ROUTE_REFS_NOT_RESOLVED = "RouteRefsNotResolved"
     # events only
     REPAIRED = "Repaired"
+    UPDATED = "Updated"
     ADOPTED = "Adopted"
     RELEASED = "Released"
     DELETED = "Deleted"
@@ -83,9 +88,18 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.MINIMUM_REPLICAS_AVAILABLE, (C.AVAILABLE,), "The stable revision has ready pods."),
     Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
+    Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
     Entry(
         Reason.PROVISIONING,
-        (C.READY, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE, C.REACHABLE, C.PRIVILEGES_SUFFICIENT),
+        (
+            C.READY,
+            C.DATABASE_READY,
+            C.CREDENTIALS_READY,
+            C.MIGRATIONS_UP_TO_DATE,
+            C.DRIFT_DETECTED,
+            C.REACHABLE,
+            C.PRIVILEGES_SUFFICIENT,
+        ),
         "Not all is in place yet.",
         _WAIT,
     ),
@@ -132,6 +146,24 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.STALLED, C.DATABASE_READY, C.MIGRATIONS_UP_TO_DATE),
         "A migration step failed and was rolled back.",
         "Read the message; mend what it names.",
+    ),
+    Entry(
+        Reason.DRIFTED,
+        (C.DRIFT_DETECTED,),
+        "Somebody changed by hand, on the server, what the message names; it is not, or not yet, put right.",
+        "Undo it, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.DRIFT_BREAKS_ISOLATION,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "A change by hand opens a way between this tenant and others, and driftPolicy is Report.",
+        "Undo what the message names at once, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.DRIFT_BREAKS_TENANT,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "A change by hand took something away that the tenant cannot do without, and driftPolicy is Report.",
+        "Put back what the message names, or set spec.driftPolicy to Repair.",
     ),
     Entry(
         Reason.SERVER_NOT_FOUND,
@@ -272,6 +304,7 @@ TABLE: tuple[Entry, ...] = (
         "Read the message of the HTTPRoute's ResolvedRefs condition.",
     ),
     Entry(Reason.REPAIRED, (), "Something was found changed or missing and was put right."),
+    Entry(Reason.UPDATED, (), "A change of the spec was applied."),
     Entry(Reason.ADOPTED, (), "Data that an earlier Tenant of this name left behind was taken over."),
     Entry(Reason.RELEASED, (), "The Tenant is gone; its data and group roles are kept."),
     Entry(Reason.DELETED, (), "The Tenant is gone and so is its data."),

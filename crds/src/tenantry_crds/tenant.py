@@ -1,5 +1,6 @@
 """The Tenant: a customer, with schemas, roles, credentials and migrations in one database server."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -34,6 +35,11 @@ class DeletionPolicy(StrEnum):
 class DeletionProtection(StrEnum):
     ENABLED = "Enabled"
     DISABLED = "Disabled"
+
+
+class DriftPolicy(StrEnum):
+    REPAIR = "Repair"
+    REPORT = "Report"
 
 
 class TenantPhase(StrEnum):
@@ -155,6 +161,14 @@ class TenantSpec(Part):
         Field(description="Enabled refuses to delete the Tenant until it is set to Disabled. Absent: Enabled."),
     ] = None
 
+    drift_policy: Annotated[
+        DriftPolicy | None,
+        Field(
+            description="What is done about a change by hand on the server. Repair: it is undone. Report: it is left, "
+            "and told in DriftDetected and status.drift; a change of the spec is applied all the same. Absent: Repair."
+        ),
+    ] = None
+
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             name="tenant-isolation-is-immutable",
@@ -186,6 +200,15 @@ class Binding(Part):
     namespace: Annotated[str, Field(max_length=63, description="Namespace of the Secret.")]
 
 
+class Drift(Part):
+    """One difference between the server and what the spec asks for, which no change of the spec explains."""
+
+    what: Annotated[str, Field(min_length=1, max_length=300, description="What is not as it should be.")]
+    since: Annotated[
+        datetime, Field(description="When it was first seen. It is kept here alone: deleting the status resets it.")
+    ]
+
+
 class TenantEffective(Part):
     """What holds, including what the spec leaves out."""
 
@@ -197,6 +220,9 @@ class TenantEffective(Part):
     adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
     deletion_policy: Annotated[DeletionPolicy, Field(description="What becomes of the data on deletion.")]
     deletion_protection: Annotated[DeletionProtection, Field(description="Whether deletion is refused.")]
+    drift_policy: Annotated[
+        DriftPolicy | None, Field(description="What is done about a change by hand on the server.")
+    ] = None
 
 
 class TenantStatus(Part):
@@ -227,6 +253,14 @@ class TenantStatus(Part):
         MigrationStatus | None, Field(description="Where the tenant's schema of the services stands.")
     ] = None
     binding: Annotated[Binding | None, Field(description="The Secret with the credentials.")] = None
+    drift: Annotated[
+        tuple[Drift, ...],
+        Field(
+            max_length=20,
+            description="What was changed by hand and is not, or not yet, put right; the first twenty.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["what"]},
+        ),
+    ] = ()
     effective: Annotated[
         TenantEffective | None, Field(description="What holds, including what the spec leaves out.")
     ] = None

@@ -31,6 +31,8 @@ class Metrics:
             "tenantry_queue_wait_seconds", "From due to begun.", ["kind"], buckets=PASS_BUCKETS, registry=self.registry
         )
         self.actions = self._counter("actions_total", "Actions of plans, by outcome.", "kind", "action", "outcome")
+        self.drift_found = self._counter("drift_found_total", "Changes by hand, by what undoes them.", "action")
+        self.drift_repaired = self._counter("drift_repaired_total", "Changes by hand that were undone.", "action")
         self.queue_depth = self._gauge("queue_depth", "Objects that are due and wait for a worker.")
         self.queue_oldest = self._gauge("queue_oldest_seconds", "Wait of the object that is due for longest.")
         self.queue_failing = self._gauge("queue_failing", "Objects whose last pass failed.")

@@ -13,10 +13,13 @@ WITH ended AS (
     UPDATE tenantry.api_keys SET revoked_at = now()
     WHERE %(revoke_keys)s AND tenant_id = %(id)s AND revoked_at IS NULL
 )
-INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version)
-VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, 'Schema', %(login)s, %(state)s, %(version)s)
+INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version,
+    applied)
+VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, 'Schema', %(login)s, %(state)s, %(version)s,
+    %(applied)s)
 ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, version = excluded.version,
-    service_login = excluded.service_login, updated_at = now()
+    service_login = excluded.service_login,
+    applied = coalesce(excluded.applied, tenants.applied), updated_at = now()
 """
 
 
@@ -33,6 +36,7 @@ async def record(connection: AsyncConnection[Any], action: RecordTenant, desired
         "login": service_login("accounts"),
         "state": action.state.value,
         "version": action.version,
+        "applied": action.applied,
         "revoke_keys": action.revoke_keys,
     }
     await connection.execute(WRITE, values)

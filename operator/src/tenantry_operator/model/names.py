@@ -1,5 +1,6 @@
 """Every name that is derived from a tenant's. No two tenants share one; a property test says so."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,14 @@ A GRANT on the database itself from two sessions at once fails ("tuple concurren
 
 SERVICES: Final = ("accounts",)
 """The services that have a role in each tenant and a login on each server."""
+
+
+_CUSTOMERS_ROLE: Final = re.compile(r"t_.+_(owner|app|ro|migrator|login_[ab])")
+
+
+def is_customers_role(role: str) -> bool:
+    """Whether a role is of the shape of some customer's: a tenant may do with what it owns as it likes."""
+    return _CUSTOMERS_ROLE.fullmatch(role) is not None
 
 
 def service_login(service: str) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from tenantry_operator.model.adoption import Adoption
+from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.names import TenantNames
 
 PUBLIC: Final = "PUBLIC"
@@ -60,6 +61,8 @@ class RegistryRow:
     database: str
     state: RowState
     version: str | None = None
+    applied: str | None = None
+    """What was recorded of the spec that was applied last."""
 
 
 @dataclass(frozen=True)
@@ -209,3 +212,4 @@ class DesiredTenant:
     settings: frozenset[tuple[str, str]] = frozenset()
     adoption: Adoption = Adoption.IF_MARKED
     deletion: Deletion | None = None
+    drift: DriftRule = NO_RULE

@@ -1,21 +1,28 @@
 """Reads the registry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import md5
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 from psycopg.rows import tuple_row
 
 from tenantry_operator.model.tenant import RegistryRow, RowState
 
 ROW = """
-SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.server, t.database, t.state, t.version
+SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.server, t.database, t.state, t.version,
+    t.applied
 FROM (SELECT 1) one LEFT JOIN tenantry.tenants t ON t.name = %s AND t.state <> 'deleted'
 """
 
-ALL = (
-    "SELECT name, id::text, uid::text, server, database, state, version FROM tenantry.tenants WHERE state <> 'deleted'"
-)
+ALL = """
+SELECT name, id::text, uid::text, server, database, state, version, md5(applied)
+FROM tenantry.tenants WHERE state <> 'deleted'
+"""
+
+
+class RegistryBehind(Exception):
+    """The registry is not yet at the revision of this version; the DatabaseServer's pass is about to bring it there."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,15 @@ class Registered:
 
 
 async def read_registered(connection: AsyncConnection[Any], name: str) -> Registered:
-    """Read both in one round trip. Raises UndefinedTable when the registry was never upgraded."""
+    """Read both in one round trip.
+
+    Raises UndefinedTable when the registry was never upgraded, RegistryBehind when not yet by this version.
+    """
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(ROW, (name,))
+        try:
+            await cursor.execute(ROW, (name,))
+        except errors.UndefinedColumn as error:
+            raise RegistryBehind("the registry is about to be upgraded") from error
         answer = await cursor.fetchone()
     if answer is None:
         return Registered(None, None)
@@ -38,7 +51,7 @@ async def read_registered(connection: AsyncConnection[Any], name: str) -> Regist
 
 
 async def read_rows(connection: AsyncConnection[Any]) -> tuple[str | None, dict[str, RegistryRow]]:
-    """Return the released revision, and every row by the tenant's name."""
+    """Return the released revision, and every row by the tenant's name, with what was applied as `in_bulk` has it."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute("SELECT revision FROM tenantry.released")
         released = await cursor.fetchone()
@@ -56,6 +69,13 @@ async def count_tenants(connection: AsyncConnection[Any], server: str) -> int:
     return int(row[0]) if row else 0
 
 
+def in_bulk(row: RegistryRow | None) -> RegistryRow | None:
+    """Return a row as `read_rows` does, which would be long with all that was applied."""
+    if row is None or row.applied is None:
+        return row
+    return replace(row, applied=md5(row.applied.encode(), usedforsecurity=False).hexdigest())
+
+
 def _row(*columns: str) -> RegistryRow:
-    id_, uid, server, database, state, version = columns
-    return RegistryRow(id_, uid, server, database, RowState(state), version)
+    id_, uid, server, database, state, version, applied = columns
+    return RegistryRow(id_, uid, server, database, RowState(state), version, applied)

@@ -185,6 +185,8 @@ class RecordTenant(Action):
     state: RowState
     version: str | None = None
     revoke_keys: bool = False
+    applied: str | None = None
+    """What of the spec is applied with this; None leaves what was recorded before."""
 
 
 @dataclass(frozen=True, kw_only=True)

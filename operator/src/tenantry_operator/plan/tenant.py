@@ -15,6 +15,7 @@ from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMark
 from tenantry_operator.plan.tenant_adoption import whose
 from tenantry_operator.plan.tenant_deletion import deletion_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
+from tenantry_operator.plan.tenant_reporting import is_settled, sort_out
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
 
 
@@ -34,6 +35,10 @@ class Plan:
     refusal: Refusal | None = None
     id: str = field(default="", compare=False)
     """The tenant's id, as far as the plan had to choose or find one."""
+    drift: tuple[TenantAction, ...] = field(default=(), compare=False)
+    """What answers to a change by hand, be it among the actions or left undone."""
+    held: tuple[TenantAction, ...] = field(default=(), compare=False)
+    """What is left undone, since drift is only reported."""
 
     @property
     def is_empty(self) -> bool:
@@ -94,20 +99,31 @@ def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
 
 
 def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
+    actions = _presence_actions(desired, observed)
+    before = desired.drift.before
+    known = actions if before is None else _presence_actions(before, observed)
+    found = sort_out(desired, observed, actions, before=known)
+    return Plan(found.actions, id=tenant_id(desired, observed), drift=found.drift, held=found.held)
+
+
+def _presence_actions(desired: DesiredTenant, observed: ObservedTenant) -> list[TenantAction]:
     identity = tenant_id(desired, observed)
     actions: list[TenantAction] = []
-    if observed.row is None:
+    if observed.row is None and not is_settled(desired, observed):
         state = RowState.PROVISIONING
         actions.append(RecordTenant(id=identity, state=state, reason="the registry has no row of this tenant"))
     actions += _marker_actions(desired, observed, identity=identity)
     actions += catalogue_actions(desired, observed, identity=identity)
     actions += secret_actions(desired, observed)
     version = observed.catalogue.version or desired.released
-    row = observed.row
+    row, applied = observed.row, desired.drift.applied
     if row is None or (row.state, row.version, row.uid) != (RowState.ACTIVE, version, desired.uid):
         why = "the tenant is in place" if row is None else f"the registry says {row.state} at {row.version}"
-        actions.append(RecordTenant(id=identity, state=RowState.ACTIVE, version=version, reason=why))
-    return Plan(tuple(actions), id=identity)
+        actions.append(RecordTenant(id=identity, state=RowState.ACTIVE, version=version, applied=applied, reason=why))
+    elif row.applied != applied:
+        why = "another spec is applied than the registry says"
+        actions.append(RecordTenant(id=identity, state=row.state, version=version, applied=applied, reason=why))
+    return actions
 
 
 def _marker_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:

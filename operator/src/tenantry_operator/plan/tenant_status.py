@@ -16,6 +16,7 @@ from tenantry_crds import (
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import DesiredTenant
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
+from tenantry_operator.plan.tenant_reporting import drift_listed, drift_said
 
 ABOUT_CREDENTIALS = frozenset({Reason.KUBERNETES_ERROR})
 
@@ -31,6 +32,8 @@ class TenantVerdict:
     version: str | None = None
     database_in_place: bool = False
     credentials_in_place: bool = False
+    drift: tuple[str, ...] | None = None
+    """What was changed by hand and is not put right; None when the pass did not come so far as to look."""
 
 
 def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> TenantStatus:
@@ -42,6 +45,7 @@ def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> T
         "phase": _phase(tenant, verdict),
         "conditions": said,
         "effective": absent.effective(tenant.spec),
+        "drift": drift_listed(verdict.drift, before.drift, now=now),
     }
     return before.model_copy(update=changes | _learnt(verdict))
 
@@ -81,6 +85,7 @@ def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     yield _database(verdict)
     yield _credentials(verdict)
     yield _migrations(verdict)
+    yield drift_said(verdict.drift)
 
 
 def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:

@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -21,10 +22,9 @@ from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
-from tenantry_operator.observe.registry import Registered, read_registered
+from tenantry_operator.observe.registry import Registered, RegistryBehind, in_bulk, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
-from tenantry_operator.plan.actions import TAKEN_BACK
 from tenantry_operator.plan.status import (
     Problem,
     reason_shown,
@@ -33,11 +33,14 @@ from tenantry_operator.plan.status import (
     without_unreadable_status,
 )
 from tenantry_operator.plan.tenant import plan_tenant
+from tenantry_operator.plan.tenant_reporting import BROKEN, held_problem
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
+from tenantry_operator.reconcile.tenant_applied import with_drift_rule
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
-from tenantry_operator.reconcile.tenant_events import events_of
+from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told
+from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
 from tenantry_operator.settings import OperatorSettings
@@ -72,6 +75,7 @@ class Pass:
     """The resourceVersion of the Secret that the pass saw or wrote last."""
     seen: Seen | None = None
     """What all this was concluded from; None when it is not known any more."""
+    drift: DriftTold = NOTHING_TOLD
 
 
 class TenantReconciler:
@@ -99,7 +103,7 @@ class TenantReconciler:
         self._clock = clock
         self._metrics = metrics
         self._addresses = addresses
-        self._taken_back: dict[str, frozenset[object]] = {}
+        self._taken_back = TakenBack()
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
 
     def sweep(self) -> AsyncIterator[Key]:
@@ -120,10 +124,10 @@ class TenantReconciler:
             return Result()
         try:
             return await self._read_and_reconcile(body)
-        except (ApiError, FenceError) as error:
+        except (ApiError, FenceError, RegistryBehind) as error:
             # Invalid: the object changed under a patch with a test; the next look sees what it is now.
-            changed = isinstance(error, NotFound | Invalid)
-            level = logging.INFO if changed or isinstance(error, FenceError) else logging.WARNING
+            passing = isinstance(error, NotFound | Invalid | FenceError | RegistryBehind)
+            level = logging.INFO if passing else logging.WARNING
             logger.log(level, "the pass did not come to its end", extra={"tenant": key.name, "error": str(error)})
             return Result(failed=self._cache.get(key) is not None)
 
@@ -201,7 +205,9 @@ class TenantReconciler:
             address=address,
         )
         executed = await execution.run(desired, observed, plan.actions)
-        problem = executed.problem or self._undone_again(desired.names.name, executed.done)
+        problem = executed.problem or self._taken_back.again(desired.names.name, executed.done)
+        problem = problem or held_problem(plan.held, desired, observed)
+        count_drift(self._metrics, tenant, plan, done=executed.done)
         complete = problem is None
         verdict = TenantVerdict(
             problem,
@@ -210,23 +216,18 @@ class TenantReconciler:
             version=catalogue.version or (desired.released if complete else None),
             database_in_place=complete,
             credentials_in_place=complete or _only_left_out(problem),
+            drift=drift_left(plan, executed.done),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
         secret_version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
         return Pass(
-            verdict, tuple(executed.done), fresh=catalogue.marker is None, seen=seen, secret_version=secret_version
+            verdict,
+            tuple(executed.done),
+            fresh=catalogue.marker is None,
+            seen=seen,
+            secret_version=secret_version,
+            drift=drift_told(tenant, desired, plan),
         )
-
-    def _undone_again(self, name: str, done: Sequence[object]) -> Problem | None:
-        """Say so when this pass took back what the one before had taken back: it does not hold."""
-        before = self._taken_back.pop(name, frozenset())
-        now = frozenset(action for action in done if isinstance(action, TAKEN_BACK))
-        if now:
-            self._taken_back[name] = now
-        if not (again := now & before):
-            return None
-        said = f"this was taken back and is there again: {'; '.join(sorted(map(str, again)))[:500]}"
-        return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
         try:
@@ -250,7 +251,8 @@ class TenantReconciler:
             raise Blocked(Problem(error.reason, str(error), lasting=True)) from error
         if registered.released is None:
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, "the registry has no released revision yet"))
-        return address, desired_tenant(tenant, address, settings=self._settings, released=registered.released)
+        build = partial(desired_tenant, address=address, settings=self._settings, released=registered.released)
+        return address, with_drift_rule(build(tenant), tenant, row.applied if row else None, build=build)
 
     async def _observe(
         self, tenant: Tenant, desired: DesiredTenant, address: ServerAddress, row: RegistryRow | None
@@ -312,7 +314,9 @@ class TenantReconciler:
     async def _announce(self, body: RawObject, tenant: Tenant, done: Pass) -> None:
         before = reason_shown(body.get("status") or {}, ConditionType.READY)
         leaving = reason_shown(body.get("status") or {}, ConditionType.DELETING)
-        for event in events_of(tenant, done.verdict.problem, done.done, fresh=done.fresh, shown={before, leaving}):
+        for event in events_of(
+            tenant, done.verdict.problem, done.done, fresh=done.fresh, shown={before, leaving}, told=done.drift
+        ):
             await self._kube.event(
                 about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
             )
@@ -354,12 +358,13 @@ def _has_let_go(body: RawObject) -> bool:
 def _seen(desired: DesiredTenant, registered: Registered, facts: str, observed: ObservedTenant) -> Seen:
     secret = observed.secret
     held = (secret.name, secret.namespace, secret.resource_version) if secret else None
-    return Seen(desired.place, registered.row, registered.released, digest(facts), held)
+    return Seen(desired.place, in_bulk(registered.row), registered.released, digest(facts), held)
 
 
 def _only_left_out(problem: Problem | None) -> bool:
-    """Whether all was done but what only an administrator can undo."""
-    return problem is not None and problem.lasting and problem.reason is Reason.PRIVILEGES_MISSING
+    """Whether all was done but what only an administrator can undo, or what drift is left as it is."""
+    left_out = BROKEN | {Reason.PRIVILEGES_MISSING}
+    return problem is not None and problem.lasting and problem.reason in left_out
 
 
 def _check_place(tenant: Tenant, row: RegistryRow | None) -> None:

@@ -2,13 +2,32 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
 from tenantry_crds import DeletionPolicy, Tenant, absent
 from tenantry_crds.reasons import Reason
 from tenantry_operator.plan.actions import Action, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_reporting import BROKEN, REPAIRS, describe
 
 NAMED = 8
+NOTE_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class DriftTold:
+    """What a pass found of changes by hand."""
+
+    changed: bool = False
+    """Whether the spec is another one than was applied last; if not, all that is done is a repair."""
+    drift: tuple[object, ...] = ()
+    """The actions that answer to a change by hand."""
+    reported: tuple[str, ...] = ()
+    """What is seen for the first time and left as it is."""
+
+
+NOTHING_TOLD: Final = DriftTold()
 
 
 @dataclass(frozen=True)
@@ -20,15 +39,39 @@ class Event:
 
 
 def events_of(
-    tenant: Tenant, problem: Problem | None, done: Sequence[object], *, fresh: bool, shown: Collection[str | None]
+    tenant: Tenant,
+    problem: Problem | None,
+    done: Sequence[object],
+    *,
+    fresh: bool,
+    shown: Collection[str | None],
+    told: DriftTold = NOTHING_TOLD,
 ) -> Iterator[Event]:
-    """Tell what was made, repaired or dropped, and a problem when it is new. `shown` is what the status said before."""
+    """Tell what was made, changed, repaired or dropped, and a problem when it is new; at most two of it.
+
+    `shown` is what the status said before.
+    """
+    return islice(_events_of(tenant, problem, done, fresh=fresh, shown=shown, told=told), 2)
+
+
+def _events_of(
+    tenant: Tenant,
+    problem: Problem | None,
+    done: Sequence[object],
+    *,
+    fresh: bool,
+    shown: Collection[str | None],
+    told: DriftTold,
+) -> Iterator[Event]:
     if problem is not None and problem.reason not in shown:
         yield Event("Warning", problem.reason, problem.message)
     if tenant.metadata.is_terminating:
         if problem is None:
             yield _gone(tenant)
         return
+    if told.reported and (problem is None or problem.reason not in BROKEN):
+        said = f"changed by hand, and left so: {'; '.join(told.reported)}"[:NOTE_LIMIT]
+        yield Event("Warning", Reason.DRIFTED, said, "Report")
     changes = [action for action in done if isinstance(action, Action) and not isinstance(action, RecordTenant)]
     if not changes or (problem is not None and problem.reason in shown):
         return
@@ -38,7 +81,16 @@ def events_of(
     elif any(isinstance(action, WriteMarker) for action in changes):
         yield Event("Normal", Reason.ADOPTED, "what an earlier Tenant of this name left was taken over", "Adopt")
     else:
-        yield Event("Normal", Reason.REPAIRED, _told(changes), "Repair")
+        yield from _changes(changes, told)
+
+
+def _changes(changes: Sequence[Action], told: DriftTold) -> Iterator[Event]:
+    updated = [action for action in changes if told.changed and action not in told.drift]
+    repaired = [action for action in changes if action not in updated]
+    if updated:
+        yield Event("Normal", Reason.UPDATED, _told(updated), "Update")
+    if repaired:
+        yield Event("Normal", Reason.REPAIRED, _told(repaired), "Repair")
 
 
 def _gone(tenant: Tenant) -> Event:
@@ -48,5 +100,10 @@ def _gone(tenant: Tenant) -> Event:
 
 
 def _told(changes: Sequence[Action]) -> str:
-    told = "; ".join(f"{type(action).__name__}: {action.reason}" for action in changes[:NAMED])
-    return told if len(changes) <= NAMED else f"{told}; and {len(changes) - NAMED} more"
+    told = "; ".join(f"{type(action).__name__}: {_named(action)}" for action in changes[:NAMED])
+    return told if len(changes) <= NAMED else f"{told[:NOTE_LIMIT]}; and {len(changes) - NAMED} more"
+
+
+def _named(action: Action) -> str:
+    """Name what differed, where a hand can have done it; else the action's own reason."""
+    return describe(action) if isinstance(action, REPAIRS) else action.reason

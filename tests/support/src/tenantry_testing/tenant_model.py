@@ -264,7 +264,15 @@ class TenantModel:
     def _record(self, action: do.RecordTenant) -> None:
         place = self.desired.place
         self.keys_revoked = self.keys_revoked or action.revoke_keys
-        self.row = RegistryRow(action.id, self.desired.uid, place.server, place.database, action.state, action.version)
+        self.row = RegistryRow(
+            action.id,
+            self.desired.uid,
+            place.server,
+            place.database,
+            action.state,
+            action.version,
+            applied=action.applied if action.applied is not None or self.row is None else self.row.applied,
+        )
 
 
 def in_steps(actions: Iterable[do.TenantAction]) -> list[tuple[do.TenantAction, ...]]:

@@ -1,0 +1,71 @@
+"""What an administrator can change by hand on a server with the Tenant acme, and all that there is to be changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+OTHER_OWNER: Final = "CREATE ROLE t_other_owner"
+"""Run it before: some changes give it something."""
+
+REPAIRED: Final[Mapping[str, Sequence[str]]] = {
+    "a grant is revoked": ["REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app"],
+    "the services lose a table": ["REVOKE SELECT ON s_acme.users FROM s_acme_accounts"],
+    "a membership is revoked": ["REVOKE t_acme_app FROM t_acme_login_a"],
+    "the services are shut out": ["REVOKE s_acme_accounts FROM tenantry_svc_accounts_1"],
+    "the group of logins loses a member": ["REVOKE tenantry_tenants FROM t_acme_login_a"],
+    "the login becomes the owner": ["GRANT t_acme_owner TO t_acme_login_a"],
+    "the migrator inherits": ["ALTER ROLE t_acme_migrator INHERIT"],
+    "everybody may use the schema": ["GRANT ALL ON SCHEMA t_acme TO PUBLIC"],
+    "the login sees the services": [
+        "GRANT USAGE ON SCHEMA s_acme TO t_acme_login_a",
+        "GRANT ALL ON s_acme.users TO t_acme_login_a",
+    ],
+    "default privileges are emptied": [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner REVOKE ALL ON TABLES FROM t_acme_app",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+    ],
+    "settings are changed": [
+        "ALTER ROLE t_acme_login_a IN DATABASE app SET statement_timeout = 0",
+        "ALTER ROLE t_acme_login_a IN DATABASE app SET work_mem = '1GB'",
+        "ALTER ROLE t_acme_login_a IN DATABASE app RESET search_path",
+    ],
+    "the login is locked": ["ALTER ROLE t_acme_login_a NOLOGIN CONNECTION LIMIT 1 VALID UNTIL '2001-01-01'"],
+    "a role may make roles": ["ALTER ROLE t_acme_owner CREATEROLE CREATEDB LOGIN"],
+    "the login may read all": ["GRANT pg_read_all_data TO t_acme_login_a WITH ADMIN OPTION"],
+    "a table of another tenant is granted": [
+        "CREATE SCHEMA t_other AUTHORIZATION t_other_owner",
+        "CREATE TABLE t_other.things (id int)",
+        "ALTER TABLE t_other.things OWNER TO t_other_owner",
+        "GRANT SELECT (id), UPDATE ON t_other.things TO t_acme_login_a",
+        "GRANT USAGE, CREATE ON SCHEMA t_other TO t_acme_app",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_other_owner IN SCHEMA t_other GRANT SELECT ON TABLES TO t_acme_login_a",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_other_owner GRANT USAGE ON SCHEMAS TO t_acme_app",
+    ],
+    "rights on the database are granted": [
+        "GRANT TEMPORARY, CREATE ON DATABASE app TO t_acme_login_a",
+        "GRANT CONNECT ON DATABASE tenantry TO t_acme_login_a",
+    ],
+    "the schema is given away": ["ALTER SCHEMA t_acme OWNER TO t_other_owner"],
+}
+
+EVERYTHING: Final = """
+SELECT kind, fact FROM (
+    SELECT 'role' AS kind, row(rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolconnlimit,
+        rolreplication, rolbypassrls, coalesce(rolvaliduntil < 'infinity', false))::text AS fact
+        FROM pg_roles WHERE rolname ~ '^[ts]_acme'
+    UNION ALL SELECT 'member', row(roleid::regrole, member::regrole, admin_option)::text FROM pg_auth_members
+        WHERE roleid::regrole::text ~ '^[ts]_acme' OR member::regrole::text ~ '^[ts]_acme'
+    UNION ALL SELECT 'schema', row(nspname, nspowner::regrole, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) a WHERE nspname ~ '^[ts]_'
+    UNION ALL SELECT 'table', row(relname, relowner::regrole, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) a WHERE relnamespace::regnamespace::text ~ '^[ts]_'
+    UNION ALL SELECT 'setting', row(setdatabase, setrole::regrole, one)::text
+        FROM pg_db_role_setting CROSS JOIN unnest(setconfig) one
+    UNION ALL SELECT 'default', row(defaclrole::regrole, defaclobjtype, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_default_acl CROSS JOIN LATERAL aclexplode(defaclacl) a
+        WHERE a.grantee::regrole::text ~ '^[ts]_acme' OR a.grantee = 0
+    UNION ALL SELECT 'database', row(datname, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_database CROSS JOIN LATERAL aclexplode(datacl) a WHERE a.grantee::regrole::text ~ '^[ts]_acme'
+) facts WHERE fact !~ 't_other_owner,t_other_owner' ORDER BY 1, 2
+"""
+"""All that the catalogue says of the tenant, asked in another way than the operator asks."""
