@@ -30,6 +30,7 @@ UNSEEN = {
     Right("tenantry.dev", "tenants", "get"),
     Right("tenantry.dev", "databaseservers", "get"),
     Right("tenantry.dev", "servicedeployments", "get"),
+    Right("tenantry.dev", "migrationruns", "get"),
 }
 
 
@@ -114,6 +115,8 @@ def live_as_a_tenant(world: World) -> None:
         seconds=SECONDS,
         what="the Secret did not come back",
     )
+    world.kubectl("apply", "-f", "-", stdin=example("MigrationRun", "to-what-is-there"))
+    world.wait_ready("migrationrun/to-what-is-there")
     change = '{"stringData": {"username": "somebody"}}'
     world.kubectl("-n", NAMESPACE, "patch", "secret", "acme-database", "--type=merge", "-p", change)
     world.wait_used("", "secrets", "update")

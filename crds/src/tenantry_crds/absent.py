@@ -1,6 +1,7 @@
 """The one table of what an absent field means. Every room asks here; nobody writes a default of their own."""
 
 from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
+from tenantry_crds.migrationrun import MigrationRunSpec, MigrationWave
 from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
 from tenantry_crds.tenant import (
     AdoptionPolicy,
@@ -8,6 +9,7 @@ from tenantry_crds.tenant import (
     DeletionProtection,
     DriftPolicy,
     TenantEffective,
+    TenantMigrations,
     TenantSpec,
 )
 
@@ -25,6 +27,8 @@ DRAIN_SECONDS = 15
 PROGRESS_DEADLINE_SECONDS = 600
 REVISION_HISTORY_LIMIT = 3
 PATH_PREFIX = "/"
+MIGRATION_MAX_PARALLEL = 4
+MIGRATION_LOCK_TIMEOUT = "3s"
 
 
 def connection_limit(spec: TenantSpec) -> int:
@@ -59,12 +63,19 @@ def drift_policy(spec: TenantSpec) -> DriftPolicy:
     return spec.drift_policy or DriftPolicy.REPAIR
 
 
+def migrations(spec: TenantSpec) -> TenantMigrations:
+    """Return the wave, None for what the run chooses, and whether the tenant is held."""
+    given = spec.migrations or TenantMigrations()
+    return TenantMigrations(wave=given.wave, hold=bool(given.hold))
+
+
 def effective(spec: TenantSpec) -> TenantEffective:
     """All of the above in the form of the status."""
     return TenantEffective(
         connection_limit=connection_limit(spec),
         settings=settings(spec),
         adoption_policy=adoption_policy(spec),
+        migrations=migrations(spec),
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
         drift_policy=drift_policy(spec),
@@ -128,3 +139,27 @@ def gateway_namespace(spec: ServiceDeploymentSpec, namespace: str) -> str:
     """Return the namespace that the gateway is in: the own one unless another is named."""
     given = spec.traffic.gateway.namespace if spec.traffic and spec.traffic.gateway else None
     return given or namespace
+
+
+def waves(spec: MigrationRunSpec) -> tuple[MigrationWave, ...]:
+    """Return the waves with the one that takes the rest, which is last."""
+    given = spec.waves or ()
+    if given and given[-1].selector is None and given[-1].percent is None:
+        return given
+    return (*given, MigrationWave())
+
+
+def max_parallel(wave: MigrationWave) -> int:
+    return MIGRATION_MAX_PARALLEL if wave.max_parallel is None else wave.max_parallel
+
+
+def failure_budget(spec: MigrationRunSpec) -> int:
+    return spec.failure_budget or 0
+
+
+def is_dry_run(spec: MigrationRunSpec) -> bool:
+    return bool(spec.dry_run)
+
+
+def migration_lock_timeout(spec: MigrationRunSpec) -> str:
+    return spec.lock_timeout or MIGRATION_LOCK_TIMEOUT

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tenantry_crds.base import KubeObject
 from tenantry_crds.databaseserver import DatabaseServer
+from tenantry_crds.migrationrun import MigrationRun
 from tenantry_crds.names import GROUP
 from tenantry_crds.servicedeployment import ServiceDeployment
 from tenantry_crds.tenant import Tenant
@@ -87,6 +88,24 @@ KINDS: tuple[Kind, ...] = (
             Column("Tenants", ".status.tenants", "integer", description="Tenants that are placed here."),
             Column("Default", ".spec.default", "boolean", description="Whether Tenants without a server go here."),
             AGE,
+            MESSAGE,
+        ),
+    ),
+    Kind(
+        model=MigrationRun,
+        plural="migrationruns",
+        singular="migrationrun",
+        short_name="mr",
+        namespaced=False,
+        columns=(
+            Column("Phase", ".status.phase", description="A summary."),
+            Column("Wave", ".status.wave", "integer", description="The wave that is being moved."),
+            Column("Done", ".status.done", "integer", description="Tenants that are at the revision."),
+            Column("Failed", ".status.failed", "integer", description="Tenants that could not be moved."),
+            Column("Total", ".status.total", "integer", description="Tenants that have a schema."),
+            AGE,
+            Column("To", ".spec.to", wide=True, description="The revision."),
+            Column("Held", ".status.held", "integer", wide=True, description="Tenants that are held."),
             MESSAGE,
         ),
     ),

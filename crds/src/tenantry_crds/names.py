@@ -18,3 +18,6 @@ LABEL_REVISION = f"{GROUP}/revision"
 # The uid of the object that a Secret was made for: a Secret of the right name but of another uid is not ours.
 ANNOTATION_OWNER_UID = f"{GROUP}/owner-uid"
 ANNOTATION_PASSWORD_APPLIED = f"{GROUP}/password-applied"
+
+# How a MigrationRun ended. Without it the run is looked at again from what the schemas say.
+ANNOTATION_ENDED = f"{GROUP}/ended"

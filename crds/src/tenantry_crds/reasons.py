@@ -19,6 +19,9 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     REVISION_PROMOTED = "RevisionPromoted"
     NO_DRIFT = "NoDrift"
+    MIGRATED = "Migrated"
+    PLANNED = "Planned"
+    AHEAD_OF_RELEASE = "AheadOfRelease"
     # what is under way
     PROVISIONING = "Provisioning"
     DELETING = "Deleting"
@@ -26,6 +29,8 @@ class Reason(StrEnum):
     WAITING_FOR_REPLICAS = "WaitingForReplicas"
     WAITING_FOR_ROUTE = "WaitingForRoute"
     DRAINING = "Draining"
+    MIGRATING = "Migrating"
+    WAITING_FOR_RUN = "WaitingForRun"
     # what a person has to cure
     NOT_OURS = "NotOurs"
     DATA_MISSING = "DataMissing"
@@ -34,6 +39,11 @@ class Reason(StrEnum):
     DRIFTED = "Drifted"
     DRIFT_BREAKS_ISOLATION = "DriftBreaksIsolation"
     DRIFT_BREAKS_TENANT = "DriftBreaksTenant"
+    BEHIND = "Behind"
+    HELD = "Held"
+    TENANTS_BEHIND = "TenantsBehind"
+    TENANTS_HELD = "TenantsHeld"
+    FAILURE_BUDGET_EXCEEDED = "FailureBudgetExceeded"
     SERVER_NOT_FOUND = "ServerNotFound"
     NO_DEFAULT_SERVER = "NoDefaultServer"
     SERVER_UNREACHABLE = "ServerUnreachable"
@@ -90,6 +100,23 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
     Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
     Entry(
+        Reason.MIGRATED,
+        (C.READY,),
+        "All tenants but those that are held or failed within the budget are at the revision, and it is released: "
+        "new Tenants are made at it.",
+    ),
+    Entry(
+        Reason.PLANNED,
+        (C.READY,),
+        "A dry run has counted who would be moved in which wave; nothing was changed.",
+        "Read the message and `tenantry migrate sql`; make the same MigrationRun without dryRun.",
+    ),
+    Entry(
+        Reason.AHEAD_OF_RELEASE,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "A MigrationRun has moved the schema to a revision that is not released yet.",
+    ),
+    Entry(
         Reason.PROVISIONING,
         (
             C.READY,
@@ -122,6 +149,13 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.RECONCILING, C.PROGRESSING),
         "The losing revision finishes its last requests.",
         _WAIT,
+    ),
+    Entry(Reason.MIGRATING, (C.READY, C.RECONCILING), "The tenants are being moved, wave by wave.", _WAIT),
+    Entry(
+        Reason.WAITING_FOR_RUN,
+        (C.READY, C.RECONCILING),
+        "Another MigrationRun is older and not at its end; one goes at a time.",
+        "Wait, or delete the other one.",
     ),
     Entry(
         Reason.NOT_OURS,
@@ -164,6 +198,37 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.STALLED, C.DATABASE_READY),
         "A change by hand took something away that the tenant cannot do without, and driftPolicy is Report.",
         "Put back what the message names, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.BEHIND,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "The schema is older than the released revision. The Tenant works; a pass over it never moves it.",
+        "`tenantry migrate run --to` the released revision; if that fails for it, mend what the run's failures name.",
+    ),
+    Entry(
+        Reason.HELD,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "The schema is older than the released revision, and spec.migrations.hold keeps it there.",
+        "Remove the hold and `tenantry migrate run --to` the released revision.",
+    ),
+    Entry(
+        Reason.TENANTS_BEHIND,
+        (C.READY, C.STALLED),
+        "A run of phase contract would take away what tenants that are behind still need.",
+        "Move them first: `tenantry migrate run --to` the released revision. The run goes on by itself then.",
+    ),
+    Entry(
+        Reason.TENANTS_HELD,
+        (C.READY, C.STALLED),
+        "A run of phase contract waits while a tenant is held.",
+        "Remove spec.migrations.hold of the Tenants that the message names. The run goes on by itself then.",
+    ),
+    Entry(
+        Reason.FAILURE_BUDGET_EXCEEDED,
+        (C.READY, C.STALLED),
+        "More tenants failed than spec.failureBudget allows. The run has ended; who was moved stays moved, "
+        "and nothing was released.",
+        "Mend what status.failures names, and make another MigrationRun: it begins where this one ended.",
     ),
     Entry(
         Reason.SERVER_NOT_FOUND,

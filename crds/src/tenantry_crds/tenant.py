@@ -121,6 +121,22 @@ class TenantCredentials(Part):
     )
 
 
+class TenantMigrations(Part):
+    """When MigrationRuns move the tenant's schema of the services."""
+
+    wave: Annotated[
+        int | None,
+        Field(ge=1, le=16, description="The wave of a MigrationRun, the first is 1. Absent: as the run chooses."),
+    ] = None
+    hold: Annotated[
+        bool | None,
+        Field(
+            description="Whether MigrationRuns leave the tenant where it is. A run of phase contract waits for it. "
+            "Absent: false."
+        ),
+    ] = None
+
+
 class TenantSpec(Part):
     """What is wanted."""
 
@@ -148,6 +164,9 @@ class TenantSpec(Part):
             "Force: also if that Tenant is gone without having released it, or if the schemas and roles lost their "
             "marker. Absent: IfMarked."
         ),
+    ] = None
+    migrations: Annotated[
+        TenantMigrations | None, Field(description="When MigrationRuns move the tenant's schema of the services.")
     ] = None
     deletion_policy: Annotated[
         DeletionPolicy | None,
@@ -223,6 +242,7 @@ class TenantEffective(Part):
     drift_policy: Annotated[
         DriftPolicy | None, Field(description="What is done about a change by hand on the server.")
     ] = None
+    migrations: Annotated[TenantMigrations | None, Field(description="When MigrationRuns move the tenant.")] = None
 
 
 class TenantStatus(Part):

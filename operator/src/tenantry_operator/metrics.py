@@ -33,6 +33,10 @@ class Metrics:
         self.actions = self._counter("actions_total", "Actions of plans, by outcome.", "kind", "action", "outcome")
         self.drift_found = self._counter("drift_found_total", "Changes by hand, by what undoes them.", "action")
         self.drift_repaired = self._counter("drift_repaired_total", "Changes by hand that were undone.", "action")
+        self.migrations = self._counter(
+            "tenant_migrations_total", "Attempts of MigrationRuns to move a tenant, by outcome.", "outcome"
+        )
+        self.run_tenants = self._gauge("migration_run_tenants", "Tenants of the latest MigrationRun.", "state")
         self.queue_depth = self._gauge("queue_depth", "Objects that are due and wait for a worker.")
         self.queue_oldest = self._gauge("queue_oldest_seconds", "Wait of the object that is due for longest.")
         self.queue_failing = self._gauge("queue_failing", "Objects whose last pass failed.")

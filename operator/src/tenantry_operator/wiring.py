@@ -9,6 +9,7 @@ from tenantry_operator.clients.kube import (
     DATABASESERVERS,
     DEPLOYMENTS,
     HTTPROUTES,
+    MIGRATIONRUNS,
     NAMESPACES,
     SECRETS,
     SERVICEDEPLOYMENTS,
@@ -30,6 +31,7 @@ from tenantry_operator.handlers.feed import Feed, Watched, itself
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
 from tenantry_operator.reconcile.tenant import TenantReconciler
@@ -85,6 +87,7 @@ def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
     made: tuple[Reconciler, ...] = (
         DatabaseServerReconciler(**vars(parts)),
         TenantReconciler(**vars(parts)),
+        MigrationRunReconciler(**vars(parts)),
         ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),
     )
     return {one.kind: one for one in made}
@@ -95,6 +98,7 @@ def watched_resources(settings: OperatorSettings, cache: ObjectCache) -> Sequenc
     return (
         Watched(TENANTS, itself("Tenant")),
         Watched(DATABASESERVERS, itself("DatabaseServer")),
+        Watched(MIGRATIONRUNS, itself("MigrationRun")),
         Watched(SERVICEDEPLOYMENTS, itself("ServiceDeployment")),
         Watched(DEPLOYMENTS, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),
         Watched(HTTPROUTES, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),

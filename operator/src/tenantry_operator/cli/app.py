@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tenantry_operator.cli import operator, tenant
+from tenantry_operator.cli import migrate, operator, tenant
 
 ENTRY_POINTS = "tenantry.commands"
 DISTRIBUTION = "tenantry-operator"
@@ -23,6 +23,7 @@ def application() -> typer.Typer:
     )
     app.add_typer(operator.app, name="operator")
     app.add_typer(tenant.app, name="tenant")
+    app.add_typer(migrate.app, name="migrate")
     app.command(name="version")(version)
     add_plugins(app)
     return app

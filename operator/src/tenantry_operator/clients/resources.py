@@ -36,6 +36,7 @@ def _core(plural: str, kind: str, *, namespaced: bool = True) -> Resource:
 
 TENANTS = _tenantry("tenants", "Tenant", namespaced=False)
 DATABASESERVERS = _tenantry("databaseservers", "DatabaseServer", namespaced=False)
+MIGRATIONRUNS = _tenantry("migrationruns", "MigrationRun", namespaced=False)
 SERVICEDEPLOYMENTS = _tenantry("servicedeployments", "ServiceDeployment", namespaced=True)
 
 NAMESPACES = _core("namespaces", "Namespace", namespaced=False)

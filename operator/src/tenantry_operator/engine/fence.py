@@ -78,12 +78,25 @@ class Fence:
         self._connection: Connection | None = None
         self._opening = asyncio.Lock()
         self._holders: dict[asyncio.Task[object], str] = {}
+        self._taken: set[str] = set()
+        """Names that are locked here. All locks are one session's, which Postgres would give the same one twice."""
         self._ended: set[asyncio.Task[object]] = set()
         self._watcher: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:
         """Hold the lock of ``name``. Raises FenceError, or DatabaseError when the registry cannot be reached."""
+        if name in self._taken:
+            raise FenceError(f"the lock of {name} is held by another task of this process")
+        self._taken.add(name)
+        try:
+            async with self._held(name):
+                yield
+        finally:
+            self._taken.discard(name)
+
+    @asynccontextmanager
+    async def _held(self, name: str) -> AsyncIterator[None]:
         connection = await self._open()
         await self._lock(connection, name)
         task = asyncio.current_task()

@@ -84,7 +84,7 @@ def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     yield from overall(verdict.problem, ready=Reason.PROVISIONED, message="schemas, roles and credentials are in place")
     yield _database(verdict)
     yield _credentials(verdict)
-    yield _migrations(verdict)
+    yield _migrations(tenant, verdict)
     yield drift_said(verdict.drift)
 
 
@@ -123,7 +123,7 @@ def _credentials(verdict: TenantVerdict) -> Said:
     return Said(ConditionType.CREDENTIALS_READY, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
 
 
-def _migrations(verdict: TenantVerdict) -> Said:
+def _migrations(tenant: Tenant, verdict: TenantVerdict) -> Said:
     kind = ConditionType.MIGRATIONS_UP_TO_DATE
     if verdict.problem is not None and verdict.problem.reason is Reason.MIGRATION_FAILED:
         return Said(kind, "False", Reason.MIGRATION_FAILED, verdict.problem.message)
@@ -132,4 +132,13 @@ def _migrations(verdict: TenantVerdict) -> Said:
     if verdict.version == verdict.desired.released:
         return Said(kind, "True", Reason.AT_TARGET)
     said = f"the schema is at {verdict.version}, {verdict.desired.released} is released"
-    return Said(kind, "False", Reason.PROVISIONING, said)
+    if _is_past(verdict.desired, verdict.version):
+        return Said(kind, "True", Reason.AHEAD_OF_RELEASE, said)
+    held = bool(absent.migrations(tenant.spec).hold)
+    return Said(kind, "False", Reason.HELD if held else Reason.BEHIND, said)
+
+
+def _is_past(desired: DesiredTenant, version: str) -> bool:
+    """Whether a revision follows the released one; what is granted is known in the order of the history."""
+    known = list(desired.service_tables)
+    return {version, desired.released} <= set(known) and known.index(version) > known.index(desired.released)

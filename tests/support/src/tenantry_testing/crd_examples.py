@@ -10,9 +10,12 @@ from tenantry_crds.names import API_VERSION
 
 Body = dict[str, JsonValue]
 
+CANARY: Body = {"matchLabels": {"tier": "canary"}}
+
 SPECS: Mapping[str, Body] = {
     "Tenant": {"displayName": "Acme Ltd", "isolation": "Schema"},
     "DatabaseServer": {"host": "db.example.com", "database": "app", "credentialsSecretRef": {"name": "operator"}},
+    "MigrationRun": {"to": "t0001", "phase": "expand"},
     "ServiceDeployment": {
         "replicas": 1,
         "template": {"spec": {"containers": [{"name": "app", "image": "example.com/app:1"}]}},
@@ -92,6 +95,31 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("DatabaseServer", "ca-rule", tls={"mode": "require", "caSecretRef": {"name": "ca"}}),
     ),
     RuleExample(
+        rule="run-spec-is-immutable",
+        field="spec",
+        before=example("MigrationRun", "run-rule", failureBudget=1),
+        accepted=example("MigrationRun", "run-rule", failureBudget=1),
+        refused=example("MigrationRun", "run-rule", failureBudget=2),
+    ),
+    RuleExample(
+        rule="wave-has-one-choice",
+        field="spec.waves[0].percent",
+        accepted=example("MigrationRun", "choice-rule", waves=[{"percent": 10}, {"selector": CANARY}]),
+        refused=example("MigrationRun", "choice-rule", waves=[{"percent": 10, "selector": CANARY}]),
+    ),
+    RuleExample(
+        rule="wave-of-the-rest-is-last",
+        field="spec.waves",
+        accepted=example("MigrationRun", "rest-rule", waves=[{"percent": 10}, {"maxParallel": 8}]),
+        refused=example("MigrationRun", "rest-rule", waves=[{"maxParallel": 8}, {"percent": 10}]),
+    ),
+    RuleExample(
+        rule="wave-percents-fit",
+        field="spec.waves",
+        accepted=example("MigrationRun", "percent-rule", waves=[{"percent": 40}, {"percent": 60}]),
+        refused=example("MigrationRun", "percent-rule", waves=[{"percent": 40}, {"percent": 61}]),
+    ),
+    RuleExample(
         rule="service-name",
         field="metadata.name",
         accepted=example("ServiceDeployment", "a" * 40),
@@ -158,6 +186,10 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     BadInput("port-too-large", "spec.port", example("DatabaseServer", "primary", port=70000)),
     BadInput("tls-unknown", "spec.tls.mode", example("DatabaseServer", "primary", tls={"mode": "maybe"})),
     BadInput("log-in-missing", "spec.credentialsSecretRef", example("DatabaseServer", "p", credentialsSecretRef=None)),
+    BadInput("wave-zero", "spec.migrations.wave", example("Tenant", "acme", migrations={"wave": 0})),
+    BadInput("run-phase-unknown", "spec.phase", example("MigrationRun", "run", phase="explode")),
+    BadInput("run-without-a-revision", "spec.to", example("MigrationRun", "run", to=None)),
+    BadInput("run-waits-for-ever", "spec.lockTimeout", example("MigrationRun", "run", lockTimeout="0")),
     BadInput("replicas-negative", "spec.replicas", example("ServiceDeployment", "web", replicas=-1)),
     BadInput(
         "no-containers",

@@ -28,16 +28,23 @@ class OperatorFailed(Exception):
 
 
 class OperatorProcess:
-    """``python -m tenantry_operator operator run`` against a kubeconfig.
+    """``python -m tenantry_operator operator run`` against a kubeconfig; ``module`` may be one that stands for it.
 
     Its port is a free one, its log (JSON lines) is ``log``, which grows over restarts. As a context it starts, waits
     until the operator leads, prints the log at the end (which pytest shows for a failed test), and leaves no process.
     """
 
     def __init__(
-        self, kubeconfig: Path, log: Path, *, pod_name: str = "operator-0", env: Mapping[str, str] | None = None
+        self,
+        kubeconfig: Path,
+        log: Path,
+        *,
+        pod_name: str = "operator-0",
+        env: Mapping[str, str] | None = None,
+        module: str = "tenantry_operator",
     ) -> None:
         self.log = log
+        self._module = module
         self.pod_name = pod_name
         self._env = {
             "TENANTRY_KUBECONFIG": str(kubeconfig),
@@ -70,7 +77,7 @@ class OperatorProcess:
         self._output = self.log.open("ab")
         self._offset = self._output.tell()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tenantry_operator", "operator", "run"],
+            [sys.executable, "-m", self._module, "operator", "run"],
             # No HOME, no LOGNAME: as in a container whose user has neither.
             env={"PATH": os.environ["PATH"], "PYTHONFAULTHANDLER": "1", **self._env},
             stdin=subprocess.DEVNULL,

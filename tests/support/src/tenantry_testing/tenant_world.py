@@ -19,6 +19,7 @@ from tenantry_crds import names as api
 from tenantry_operator.clients.kube import (
     DATABASESERVERS,
     EVENTS,
+    MIGRATIONRUNS,
     NAMESPACES,
     SECRETS,
     TENANTS,
@@ -37,6 +38,7 @@ from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.tenant import TenantReconciler
 from tenantry_operator.settings import OperatorSettings
@@ -65,6 +67,7 @@ class TenantWorld:
     addresses: Addresses
     tenants: TenantReconciler
     databases: DatabaseServerReconciler
+    runs: MigrationRunReconciler
     counted: list[tuple[str, int]] = field(default_factory=list)
     """Method and status of each request of `kube` since it was last cleared."""
 
@@ -103,6 +106,29 @@ class TenantWorld:
         await self.kube.delete(TENANTS, name)
         await self.reconcile(name)
 
+    async def apply_run(self, name: str, **spec: Any) -> RawObject:
+        """Apply the MigrationRun as a user would; nothing is reconciled yet."""
+        return await self._apply(MIGRATIONRUNS, name, spec)
+
+    async def reconcile_run(self, name: str) -> Result:
+        """Run one pass over the MigrationRun."""
+        await self.refresh()
+        return await self.runs.reconcile(Key("MigrationRun", name))
+
+    async def migrate(self, name: str, *, passes: int = 40, **spec: Any) -> RawObject:
+        """Apply the MigrationRun and run passes until it ends, or waits for somebody; return it."""
+        await self.apply_run(name, **spec)
+        for _ in range(passes):
+            result = await self.reconcile_run(name)
+            if not result.failed and result.requeue_after is None:
+                break
+        return await self.migration_run(name)
+
+    async def migration_run(self, name: str) -> RawObject:
+        found = await self.kube.get(MIGRATIONRUNS, name)
+        assert found is not None, f"there is no MigrationRun {name}"
+        return found
+
     async def tenant(self, name: str) -> RawObject:
         found = await self.kube.get(TENANTS, name)
         assert found is not None, f"there is no Tenant {name}"
@@ -129,7 +155,7 @@ class TenantWorld:
 
     async def refresh(self) -> None:
         """Bring the cache to what the API server has, as the watch would."""
-        for resource in (TENANTS, DATABASESERVERS, SECRETS):
+        for resource in (TENANTS, DATABASESERVERS, MIGRATIONRUNS, SECRETS):
             namespace = self.settings.namespace if resource.namespaced else None
             found = await self.kube.list(resource, namespace=namespace, metadata_only=resource is SECRETS)
             there = set()
@@ -187,7 +213,7 @@ class TenantWorld:
         )
         self.servers, self.cache, self.fence = fresh.servers, fresh.cache, fresh.fence
         self.addresses = fresh.addresses
-        self.tenants, self.databases = fresh.tenants, fresh.databases
+        self.tenants, self.databases, self.runs = fresh.tenants, fresh.databases, fresh.runs
 
     async def settle(self) -> None:
         """Sweep until nothing is found any more."""
@@ -327,12 +353,13 @@ def build_world(
         addresses=addresses,
         tenants=TenantReconciler(**parts),
         databases=DatabaseServerReconciler(**parts),
+        runs=MigrationRunReconciler(**parts),
         counted=counted,
     )
 
 
 async def _clean(world: TenantWorld) -> None:
-    for resource in (TENANTS, DATABASESERVERS):
+    for resource in (MIGRATIONRUNS, TENANTS, DATABASESERVERS):
         for body in await world.kube.list(resource):
             name = body["metadata"]["name"]
             with suppress(ApiError):

@@ -34,7 +34,12 @@ def install_crds(programs: Programs, root: Path) -> None:
     wait_until(lambda: _are_served(programs), seconds=60, what="the API server does not list our objects")
 
 
-TYPES = ("tenants.tenantry.dev", "databaseservers.tenantry.dev", "servicedeployments.tenantry.dev")
+TYPES = (
+    "tenants.tenantry.dev",
+    "databaseservers.tenantry.dev",
+    "servicedeployments.tenantry.dev",
+    "migrationruns.tenantry.dev",
+)
 CRDS = tuple(f"crd/{name}" for name in TYPES)
 
 

@@ -1,0 +1,174 @@
+"""Moves the tenants of a wave side by side, each on its own, and remembers what became of them."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+import psycopg
+
+from tenantry_migrations import MigrationError
+from tenantry_operator.apply.migration import copy_versions, move_schema
+from tenantry_operator.apply.tenant import MarkerChanged
+from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.sqlstate import classify
+from tenantry_operator.engine.fence import Fence, FenceError
+from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.migration import DesiredRun, Line, Member
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.tenant import Marker
+from tenantry_operator.observe.migration import read_version
+from tenantry_operator.plan.migration import MoveTenants
+from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 3
+"""How often a tenant is tried whose move fails for a passing cause, such as a lock."""
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    LATER = "later"
+    """It failed for a passing cause, and is tried again."""
+    BUSY = "busy"
+    """A pass over the Tenant runs just now."""
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What became of one tenant."""
+
+    outcome: Outcome
+    message: str = ""
+    version: str = ""
+
+
+@dataclass
+class Memory:
+    """What a process remembers of a run. Without it, who failed is tried anew; nothing else changes."""
+
+    failures: dict[str, str] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds."""
+
+    slice: float
+    """After so long no more tenants are begun in this pass."""
+    tenant: float
+    """The longest move of one tenant."""
+
+
+class Mover:
+    """Does one MoveTenants after the other."""
+
+    def __init__(
+        self,
+        *,
+        servers: Servers,
+        addresses: Addresses,
+        fence: Fence,
+        registry: ServerAddress,
+        metrics: Metrics,
+        installation: str,
+        times: Times,
+    ) -> None:
+        self._servers = servers
+        self._addresses = addresses
+        self._fence = fence
+        self._registry = registry
+        self._metrics = metrics
+        self._installation = installation
+        self._times = times
+        self._places: dict[str, asyncio.Semaphore] = {}
+
+    async def move(
+        self,
+        plan: MoveTenants,
+        desired: DesiredRun,
+        line: Line,
+        *,
+        memory: Memory,
+        may_begin: Callable[[], bool],
+        ended: Callable[[Member, Moved], Awaitable[None]],
+    ) -> Mapping[str, Moved]:
+        """Try each tenant once, while `may_begin` and the budget allow; `ended` is told of each at once."""
+        waiting = list(reversed(plan.members))
+        results: dict[str, Moved] = {}
+
+        async def work() -> None:
+            while waiting and may_begin() and len(memory.failures) <= desired.failure_budget:
+                one = waiting.pop()
+                results[one.name] = moved = self._remembered(one, await self._move_one(one, desired, line), memory)
+                await ended(one, moved)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(plan.max_parallel, len(waiting))):
+                    group.create_task(work(), name="move tenants")
+        except BaseExceptionGroup as failed:
+            # Whoever called knows what to do with the error, and nothing of groups.
+            raise failed.exceptions[0] from failed
+        return results
+
+    def _remembered(self, one: Member, moved: Moved, memory: Memory) -> Moved:
+        """Turn a passing failure into a lasting one when it does not pass."""
+        if moved.outcome is Outcome.LATER:
+            memory.attempts[one.name] += 1
+            if memory.attempts[one.name] >= ATTEMPTS:
+                moved = replace(moved, outcome=Outcome.FAILED, message=f"{moved.message} ({ATTEMPTS} attempts)")
+        if moved.outcome is Outcome.FAILED:
+            memory.failures[one.name] = moved.message
+            logger.warning("a tenant could not be moved", extra={"tenant": one.name, "error": moved.message})
+        self._metrics.migrations.labels(moved.outcome.value).inc()
+        return moved
+
+    async def _move_one(self, one: Member, desired: DesiredRun, line: Line) -> Moved:
+        """Move one tenant. Raises nothing that is expected but ApiError."""
+        try:
+            address = await self._addresses.address(one.server)
+        except NoAddress as error:
+            return Moved(Outcome.FAILED, str(error))
+        # One connection of the server stays free for the Tenants' own passes.
+        room = self._places.setdefault(one.server, asyncio.Semaphore(max(1, address.max_connections - 1)))
+        async with room:
+            try:
+                async with asyncio.timeout(self._times.tenant), self._fence.hold(one.name):
+                    return Moved(Outcome.DONE, version=await self._under_lock(one, desired, line, address=address))
+            except FenceError as error:
+                return Moved(Outcome.BUSY, str(error))
+            except DatabaseError as error:
+                return Moved(Outcome.UNREACHABLE, str(error))
+            except (psycopg.Error, TimeoutError) as error:
+                failure = classify(error)
+                return Moved(Outcome.LATER if failure.transient else Outcome.FAILED, failure.message)
+            except (MarkerChanged, MigrationError) as error:
+                return Moved(Outcome.FAILED, str(error))
+
+    async def _under_lock(self, one: Member, desired: DesiredRun, line: Line, *, address: ServerAddress) -> str:
+        names = TenantNames(one.name)
+        async with self._servers.connection(address, database=one.database) as connection:
+            version = await read_version(connection, names.service_schema)
+            if version is None:
+                raise MigrationError(f"schema {names.service_schema} has no version: it is not there, or was emptied")
+            if not line.reaches(version, desired.to):
+                await move_schema(
+                    connection,
+                    names,
+                    (version, desired.to),
+                    marker_text=Marker(one.id, one.uid, self._installation).text(),
+                    lock_timeout=desired.lock_timeout,
+                    seconds=self._times.tenant,
+                )
+                version = desired.to
+        async with self._servers.connection(self._registry) as registry:
+            await copy_versions(registry, {one.id: version})
+        return version
