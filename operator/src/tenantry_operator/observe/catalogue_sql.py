@@ -2,6 +2,40 @@
 
 from typing import Final
 
+FOREIGN: Final = """jsonb_build_array(i.type, i.identity, pg_get_userbyid(coalesce(
+        (SELECT relowner FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid),
+        (SELECT nspowner FROM pg_namespace WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid),
+        (SELECT proowner FROM pg_proc WHERE e.classid = 'pg_proc'::regclass AND oid = e.objid),
+        (SELECT typowner FROM pg_type WHERE e.classid = 'pg_type'::regclass AND oid = e.objid),
+        (SELECT datdba FROM pg_database WHERE e.classid = 'pg_database'::regclass AND oid = e.objid),
+        (SELECT defaclrole FROM pg_default_acl WHERE e.classid = 'pg_default_acl'::regclass AND oid = e.objid),
+        (SELECT lomowner FROM pg_largeobject_metadata WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid),
+        (SELECT relowner FROM pg_policy JOIN pg_class r ON r.oid = polrelid
+            WHERE e.classid = 'pg_policy'::regclass AND pg_policy.oid = e.objid),
+        (SELECT oid FROM pg_roles WHERE rolname = 'postgres'), 10)), e.rolname, coalesce(g.givers, '[]'))"""
+"""The fact of a mention `e`, with FOREIGN_JOINS."""
+
+FOREIGN_JOINS: Final = """CROSS JOIN LATERAL pg_identify_object(e.classid, e.objid, 0) i
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(DISTINCT pg_get_userbyid(a.grantee))
+            FILTER (WHERE a.is_grantable AND a.grantor = h.owner AND a.grantee <> h.owner) AS givers
+        FROM (
+            SELECT relowner, relacl FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid
+            UNION ALL SELECT relowner, attacl FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+                WHERE e.classid = 'pg_class'::regclass AND attrelid = e.objid
+            UNION ALL SELECT nspowner, nspacl FROM pg_namespace
+                WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid
+            UNION ALL SELECT proowner, proacl FROM pg_proc WHERE e.classid = 'pg_proc'::regclass AND oid = e.objid
+            UNION ALL SELECT typowner, typacl FROM pg_type WHERE e.classid = 'pg_type'::regclass AND oid = e.objid
+            UNION ALL SELECT datdba, datacl FROM pg_database WHERE e.classid = 'pg_database'::regclass AND oid = e.objid
+            UNION ALL SELECT lomowner, lomacl FROM pg_largeobject_metadata
+                WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid
+        ) AS h(owner, acl) CROSS JOIN LATERAL aclexplode(h.acl) a
+        HAVING bool_or(a.grantor <> h.owner AND pg_get_userbyid(a.grantee) = e.rolname)
+    ) g ON true
+    -- An object that was dropped just now has none.
+    WHERE i.identity IS NOT NULL"""
+
 FACTS: Final = """
 WITH named AS (
     SELECT * FROM unnest(%(role_keys)s::text[], %(roles)s::text[]) AS n(key, role)
@@ -97,40 +131,10 @@ WITH named AS (
     FROM ours o JOIN pg_shdepend s ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
     JOIN pg_database d ON d.oid = s.dbid WHERE d.oid <> (SELECT oid FROM here)
     UNION ALL
-    SELECT e.key, 'foreign', jsonb_build_array(i.type, i.identity, pg_get_userbyid(coalesce(
-        (SELECT relowner FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid),
-        (SELECT nspowner FROM pg_namespace WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid),
-        (SELECT proowner FROM pg_proc WHERE e.classid = 'pg_proc'::regclass AND oid = e.objid),
-        (SELECT typowner FROM pg_type WHERE e.classid = 'pg_type'::regclass AND oid = e.objid),
-        (SELECT datdba FROM pg_database WHERE e.classid = 'pg_database'::regclass AND oid = e.objid),
-        (SELECT defaclrole FROM pg_default_acl WHERE e.classid = 'pg_default_acl'::regclass AND oid = e.objid),
-        (SELECT lomowner FROM pg_largeobject_metadata WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid),
-        (SELECT relowner FROM pg_policy JOIN pg_class r ON r.oid = polrelid
-            WHERE e.classid = 'pg_policy'::regclass AND pg_policy.oid = e.objid),
-        (SELECT oid FROM pg_roles WHERE rolname = 'postgres'), 10)), e.rolname, coalesce(g.givers, '[]'))
-    FROM elsewhere e CROSS JOIN LATERAL pg_identify_object(e.classid, e.objid, 0) i
-    LEFT JOIN LATERAL (
-        SELECT jsonb_agg(DISTINCT pg_get_userbyid(a.grantee))
-            FILTER (WHERE a.is_grantable AND a.grantor = h.owner AND a.grantee <> h.owner) AS givers
-        FROM (
-            SELECT relowner, relacl FROM pg_class WHERE e.classid = 'pg_class'::regclass AND oid = e.objid
-            UNION ALL SELECT relowner, attacl FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-                WHERE e.classid = 'pg_class'::regclass AND attrelid = e.objid
-            UNION ALL SELECT nspowner, nspacl FROM pg_namespace
-                WHERE e.classid = 'pg_namespace'::regclass AND oid = e.objid
-            UNION ALL SELECT proowner, proacl FROM pg_proc WHERE e.classid = 'pg_proc'::regclass AND oid = e.objid
-            UNION ALL SELECT typowner, typacl FROM pg_type WHERE e.classid = 'pg_type'::regclass AND oid = e.objid
-            UNION ALL SELECT datdba, datacl FROM pg_database WHERE e.classid = 'pg_database'::regclass AND oid = e.objid
-            UNION ALL SELECT lomowner, lomacl FROM pg_largeobject_metadata
-                WHERE e.classid = 'pg_largeobject'::regclass AND oid = e.objid
-        ) AS h(owner, acl) CROSS JOIN LATERAL aclexplode(h.acl) a
-        HAVING bool_or(a.grantor <> h.owner AND pg_get_userbyid(a.grantee) = e.rolname)
-    ) g ON true
-    -- An object that was dropped just now has none.
-    WHERE i.identity IS NOT NULL
+    SELECT e.key, 'foreign', <foreign> FROM elsewhere e <joins>
 )
 SELECT key, jsonb_agg(jsonb_build_array(kind, fact) ORDER BY kind, fact)::text AS facts FROM facts GROUP BY key
-"""
+""".replace("<foreign>", FOREIGN).replace("<joins>", FOREIGN_JOINS)
 """Needs no privilege beyond connecting. Bind the names of `catalogue_names`.
 
 Grants of owners to themselves are left out: they hold by themselves. A mention is a privilege or a policy of one of

@@ -15,6 +15,7 @@ from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
+from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 KIND: Final = "Tenant"
 BATCH: Final = 500
-"""Tenants of one query, so that its plan and its answer stay small."""
+"""Tenants of which the facts are read in one query, so that its plan and its answer stay small."""
+
+ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off"
+"""Compiling such a query takes longer than running it."""
 
 SecretSeen = tuple[str, str, str]
 """Name, namespace and resourceVersion."""
@@ -51,6 +55,14 @@ class Settled:
     secret_version: str | None
 
 
+@dataclass(frozen=True)
+class Quiet:
+    """The mark under which a Tenant's facts were those that its last pass saw; the same mark, the same facts."""
+
+    mark: str
+    seen: Seen
+
+
 class TenantSweep:
     """Remembers what each Tenant's last complete pass saw, and yields those of which one would see something else.
 
@@ -68,6 +80,7 @@ class TenantSweep:
         self._remembered: dict[str, Seen] = {}
         self._settled: dict[str, Settled] = {}
         self._unknown: set[str] = set()
+        self._quiet: dict[str, Quiet] = {}
         self._other_secrets: dict[str, set[tuple[str, str]]] = {}
 
     def remember(self, name: str, seen: Seen) -> None:
@@ -76,6 +89,7 @@ class TenantSweep:
     def forget(self, name: str) -> None:
         self._remembered.pop(name, None)
         self._settled.pop(name, None)
+        self._quiet.pop(name, None)
 
     def settle(self, name: str, secret: tuple[str, str], *, versions: tuple[str, str | None]) -> None:
         """Remember that a pass left the Tenant and its Secret at these versions; the cache may be past them already."""
@@ -152,7 +166,7 @@ class TenantSweep:
     ) -> AsyncIterator[str]:
         try:
             address = await self._addresses.address(server)
-            facts = await self._facts(address, names)
+            found = await self._found(address, names)
         except (NoAddress, ApiError, DatabaseError, psycopg.Error) as error:
             logger.warning("a server cannot be swept", extra={"server": server, "error": str(error)})
             for name in names:
@@ -162,17 +176,36 @@ class TenantSweep:
             seen = self._remembered.get(name)
             if seen is None:
                 continue  # a pass began meanwhile, and sees for itself
-            place = _place(address)
-            now = Seen(place, rows.get(name), released, digest(facts.get(TenantNames(name).key, "")), seen.secret)
+            mark, facts = found[name]
+            now = Seen(_place(address), rows.get(name), released, facts or seen.facts, seen.secret)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
+            elif facts is not None:
+                self._quiet[name] = Quiet(mark, seen)
 
-    async def _facts(self, address: ServerAddress, names: list[str]) -> dict[str, str]:
-        facts: dict[str, str] = {}
-        for start in range(0, len(names), BATCH):
-            async with self._servers.connection(address) as connection:
-                facts |= await read_facts(connection, map(TenantNames, names[start : start + BATCH]))
-        return facts
+    async def _found(self, address: ServerAddress, names: list[str]) -> dict[str, tuple[str, bytes | None]]:
+        """Return each Tenant's mark, and the digest of its facts unless the mark says that they are as they were.
+
+        Both are of one moment: a change between two looks, and back, would leave the mark of the one with the facts of
+        the other.
+        """
+        async with self._servers.connection(address) as connection, connection.transaction():
+            await connection.execute(ONE_MOMENT)
+            marks = await read_marks(connection, [TenantNames(name) for name in names])
+            found: dict[str, tuple[str, bytes | None]] = {
+                name: (marks.get(TenantNames(name).key, ""), None) for name in names
+            }
+            doubtful = [name for name in names if not self._is_quiet(name, found[name][0])]
+            for start in range(0, len(doubtful), BATCH):
+                batch = doubtful[start : start + BATCH]
+                facts = await read_facts(connection, map(TenantNames, batch))
+                found |= {name: (found[name][0], digest(facts.get(TenantNames(name).key, ""))) for name in batch}
+        return found
+
+    def _is_quiet(self, name: str, mark: str) -> bool:
+        """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment."""
+        quiet = self._quiet.get(name)
+        return quiet is not None and quiet.mark == mark and quiet.seen is self._remembered.get(name)
 
     def _secrets(self) -> dict[str, list[SecretSeen]]:
         """Return the Secrets with a Tenant's label, by Tenant, as the watch has them."""
