@@ -69,6 +69,11 @@ bench: ## Ratios to raw scripts; raw samples in .tenantry/bench/
 	@$(RUN) $(PY) -m tenantry_cluster binaries
 	@$(RUN) $(PY) -m tenantry_testing.bench
 
+.PHONY: prove
+prove: ## Kill the operator at each of its writes, and break what it talks to; result in docs/results/ (ARGS=--help)
+	@$(RUN) $(PY) -m tenantry_cluster binaries
+	@$(RUN) $(PY) -m tenantry_testing.prove $(ARGS)
+
 .PHONY: render
 render: ## Write the generated files anew: CRDs, charts' copies, reference pages
 	@$(RUN) $(PY) -m tenantry_crds render

@@ -1,0 +1,62 @@
+"""The hands of an administrator at the API server, past all proxies."""
+
+import json
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from tenantry_cluster import ControlPlane
+
+TENANTS = "/apis/tenantry.dev/v1alpha1/tenants"
+DATABASESERVERS = "/apis/tenantry.dev/v1alpha1/databaseservers"
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+Body = dict[str, Any]
+
+
+class Administrator:
+    """Plain requests that wait for their answer; errors are httpx's."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        context = ssl.create_default_context(cafile=str(plane.trust.authority.pair.certificate))
+        context.load_cert_chain(plane.trust.admin.certificate, plane.trust.admin.key)
+        self._client = httpx.Client(base_url=plane.url, verify=context, timeout=30.0, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def get(self, path: str) -> Body | None:
+        """Return the object, or None when there is none."""
+        answer = self._client.get(path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        found: Body = answer.raise_for_status().json()
+        return found
+
+    def list(self, path: str) -> list[Body]:
+        items: list[Body] = (self.get(path) or {}).get("items") or []
+        return items
+
+    def create(self, path: str, body: Mapping[str, Any]) -> Body:
+        made: Body = self._client.post(path, json=body).raise_for_status().json()
+        return made
+
+    def patch(self, path: str, changes: Mapping[str, Any]) -> None:
+        """Change by an RFC 7386 patch; nothing when the object is gone."""
+        answer = self._client.patch(path, content=json.dumps(changes), headers=MERGE)
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
+
+    def delete(self, path: str) -> None:
+        """Delete; nothing when it is gone."""
+        answer = self._client.delete(path)
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()

@@ -1,0 +1,182 @@
+"""An API server, a Postgres server, and an operator that reaches both only through fault proxies."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from psycopg import sql
+
+from tenantry_cluster import ControlPlane, Layout
+from tenantry_operator.model.names import TenantNames
+from tenantry_testing.faults.administrator import DATABASESERVERS, TENANTS, Administrator
+from tenantry_testing.faults.api_proxy import ApiProxy
+from tenantry_testing.faults.effects import Effects
+from tenantry_testing.faults.loop import LoopThread
+from tenantry_testing.faults.postgres_proxy import PostgresProxy
+from tenantry_testing.manifests import apply_crds
+from tenantry_testing.operator_process import OperatorProcess
+from tenantry_testing.postgres import Login, PostgresServer
+
+SYSTEM: Final = "tenantry-system"
+SERVER: Final = "primary"
+SECRETS: Final = f"/api/v1/namespaces/{SYSTEM}/secrets"
+SWEEP_SECONDS: Final = 0.4
+QUICK: Final = {
+    "TENANTRY_REGISTRY_SERVER": SERVER,
+    "TENANTRY_SWEEP_INTERVAL": str(SWEEP_SECONDS),
+    "TENANTRY_LEASE_DURATION": "20",
+    "TENANTRY_LEASE_RENEW_DEADLINE": "15",
+    "TENANTRY_LEASE_RENEW_INTERVAL": "1",
+    "TENANTRY_REQUEST_TIMEOUT": "5",
+}
+CONNECTIONS: Final = 40
+"""Few, so that a test can take all of them."""
+
+
+@dataclass(frozen=True)
+class FaultWorld:
+    """The servers, the proxies before them, and an administrator who goes past the proxies."""
+
+    layout: Layout
+    folder: Path
+    plane: ControlPlane
+    postgres: PostgresServer
+    login: Login
+    effects: Effects
+    api: ApiProxy
+    database: PostgresProxy
+    administrator: Administrator
+
+    @classmethod
+    @contextmanager
+    def open(cls, layout: Layout) -> Iterator["FaultWorld"]:
+        """Bring all up but the operator; all goes away again."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tenantry-faults-")))
+            postgres = stack.enter_context(PostgresServer(settings=[f"max_connections={CONNECTIONS}"]))
+            plane = stack.enter_context(ControlPlane.start(layout.bin))
+            apply_crds(layout.bin / "kubectl", plane.kubeconfig, layout.root / "crds/manifests")
+            effects, loop = Effects(), stack.enter_context(LoopThread())
+            world = cls(
+                layout=layout,
+                folder=folder,
+                plane=plane,
+                postgres=postgres,
+                login=postgres.make_operator(),
+                effects=effects,
+                api=stack.enter_context(ApiProxy(plane, effects, loop, folder=folder)),
+                database=stack.enter_context(PostgresProxy(postgres, effects, loop)),
+                administrator=stack.enter_context(Administrator(plane)),
+            )
+            world._prepare()
+            yield world
+
+    def versions(self) -> dict[str, str]:
+        """What the servers say they are."""
+        version = self.administrator.get("/version") or {}
+        with self.postgres.connect() as connection:
+            row = connection.execute("SELECT split_part(current_setting('server_version'), ' ', 1)").fetchone()
+        return {"kubernetes": str(version.get("gitVersion", "")), "postgres": str(row[0]) if row else ""}
+
+    @staticmethod
+    def wait(condition: Callable[[], bool], what: str, *, limit: float = 60.0) -> None:
+        """Wait until it is so. Raises AssertionError."""
+        end = time.monotonic() + limit
+        while not condition():
+            assert time.monotonic() < end, f"{what}: not within {limit:.0f} s"
+            time.sleep(0.05)
+
+    def operator(self, log: Path | None = None, **env: str) -> OperatorProcess:
+        """An operator that is not started yet."""
+        place = log or self.folder / "operator.log"
+        return OperatorProcess(self.api.kubeconfig, place, env={**QUICK, **env})
+
+    def tenant(self, name: str) -> dict[str, Any] | None:
+        return self.administrator.get(f"{TENANTS}/{name}")
+
+    def is_ready(self, name: str) -> bool:
+        """Say whether Ready is True for the newest spec."""
+        body = self.tenant(name)
+        if body is None:
+            return False
+        status = body.get("status", {})
+        current = status.get("observedGeneration") == body["metadata"]["generation"]
+        return current and any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+
+    def server_is_ready(self) -> bool:
+        body = self.administrator.get(f"{DATABASESERVERS}/{SERVER}") or {}
+        conditions = body.get("status", {}).get("conditions", [])
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """Make a Tenant that may be deleted with its data."""
+        whole = {
+            "displayName": name,
+            "isolation": "Schema",
+            "deletionPolicy": "Delete",
+            "deletionProtection": "Disabled",
+            **spec,
+        }
+        body = {"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name}, "spec": whole}
+        self.administrator.create(TENANTS, body)
+
+    def change(self, name: str, **spec: Any) -> None:
+        self.administrator.patch(f"{TENANTS}/{name}", {"spec": spec})
+
+    def delete(self, name: str) -> None:
+        self.administrator.delete(f"{TENANTS}/{name}")
+
+    def execute(self, *statements: sql.SQL | sql.Composed | str, database: str = "app") -> None:
+        """Run statements as the superuser, past the proxy, all in one transaction."""
+        with self.postgres.connect(database) as connection, connection.transaction():
+            for statement in statements:
+                connection.execute(sql.SQL(statement) if isinstance(statement, str) else statement)
+
+    def remove(self, name: str) -> None:
+        """Remove all there is of a Tenant: through the operator, which must run, then what it left behind by force.
+
+        To take the finalizer away from under a running operator would be another story: it may make anew what is gone.
+        """
+        path = f"{TENANTS}/{name}"
+        self.administrator.patch(path, {"spec": {"deletionPolicy": "Delete", "deletionProtection": "Disabled"}})
+        self.administrator.delete(path)
+        self.wait(lambda: self.tenant(name) is None, f"{name} is gone")
+        for secret in self.administrator.list(SECRETS):
+            if secret["metadata"].get("labels", {}).get("tenantry.dev/tenant") == name:
+                self.administrator.delete(f"{SECRETS}/{secret['metadata']['name']}")
+        names = TenantNames(name)
+        with self.postgres.connect("app") as connection:
+            for schema in names.schemas:
+                connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+            found = connection.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname ^@ %s OR rolname ^@ %s",
+                [f"t_{names.key}", f"s_{names.key}"],
+            ).fetchall()
+            for (role,) in found:
+                connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+                connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+        with self.postgres.connect("tenantry") as registry:
+            registry.execute("DELETE FROM tenantry.tenants WHERE name = %s", [name])
+
+    def _prepare(self) -> None:
+        secret = {"apiVersion": "v1", "kind": "Secret"}
+        spec = {
+            "host": self.postgres.host,
+            "port": self.database.port,
+            "database": "app",
+            "default": True,
+            "tls": {"mode": "verify-full", "caSecretRef": {"name": "primary-ca"}},
+            "credentialsSecretRef": {"name": "primary-credentials"},
+        }
+        credentials = {"username": self.login.user, "password": self.login.password}
+        authority = {"ca.crt": self.postgres.ca_file.read_text()}
+        api = self.administrator
+        api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+        api.create(SECRETS, secret | {"metadata": {"name": "primary-credentials"}, "stringData": credentials})
+        api.create(SECRETS, secret | {"metadata": {"name": "primary-ca"}, "stringData": authority})
+        server = {"kind": "DatabaseServer", "apiVersion": "tenantry.dev/v1alpha1", "metadata": {"name": SERVER}}
+        api.create(DATABASESERVERS, server | {"spec": spec})

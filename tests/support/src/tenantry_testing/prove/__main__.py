@@ -1,0 +1,92 @@
+"""`make prove`: kill the operator before and after each of its writes, and break what it talks to.
+
+Each scenario and each fault prints a line; the result is written to docs/results/prove.json when all of them ran. The
+exit code is 1 when one does not hold, and what differs is printed.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Sequence
+
+from tenantry_cluster import Layout
+from tenantry_testing.faults.world import FaultWorld
+from tenantry_testing.prove.campaign import Campaign, Outcome, Point, second_deaths
+from tenantry_testing.prove.faultcases import FAULTS, FaultCampaign, FaultCase
+from tenantry_testing.prove.results import CrashResults, write_results
+from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
+
+SEED = 20261122
+PAIRS = 3
+"""Pairs of deaths that are drawn for each scenario."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    scenarios = [one for one in SCENARIOS if given.only in one.name]
+    faults = [one for one in FAULTS if given.only in one.name]
+    layout = Layout.of_checkout()
+    began = time.monotonic()
+    with FaultWorld.open(layout) as world:
+        results: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
+        failed = 0
+        if given.part in {"all", "crash"}:
+            crashes = crash_points(world, scenarios, pairs=given.pairs, seed=given.seed)
+            failed += len(crashes.failed)
+            results["crash_points"] = crashes.as_json()
+        if given.part in {"all", "faults"}:
+            held = run_faults(world, faults)
+            failed += sum(bool(said) for said in held.values())
+            results["faults"] = {name: said or "converged" for name, said in held.items()}
+    if not given.only:
+        write_results(layout.root / "docs" / "results" / "prove.json", results)
+    print(f"{'all held' if not failed else f'{failed} did not hold'}, {(time.monotonic() - began) / 60:.0f} min")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults"], default="all")
+    parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
+    parser.add_argument("--seed", type=int, default=SEED, help=f"what draws the pairs; absent: {SEED}")
+    return parser
+
+
+def crash_points(world: FaultWorld, scenarios: Sequence[Scenario], *, pairs: int, seed: int) -> CrashResults:
+    """Die at each point of each scenario."""
+    results = CrashResults()
+    campaign = Campaign(world)
+    try:
+        for scenario in scenarios:
+            undisturbed = results.scenarios[scenario.name] = campaign.undisturbed(scenario)
+            drawn = second_deaths(undisturbed, pairs, random.Random(f"{seed} {scenario.name}"))
+            for point in (*undisturbed.points(), *drawn):
+                results.outcomes.append(_run(campaign, scenario, point, results))
+            print(results.line(scenario.name), flush=True)
+    finally:
+        campaign.close()
+    print(results.total(), flush=True)
+    return results
+
+
+def _run(campaign: Campaign, scenario: Scenario, point: Point, results: CrashResults) -> Outcome:
+    outcome = campaign.run(scenario, point, results.scenarios[scenario.name])
+    if not outcome.holds:
+        print(outcome, flush=True)
+    return outcome
+
+
+def run_faults(world: FaultWorld, faults: Sequence[FaultCase]) -> dict[str, str]:
+    """Break one thing after the other; return what was wrong by name, empty where nothing was."""
+    found: dict[str, str] = {}
+    with FaultCampaign(world) as campaign:
+        for fault in faults:
+            found[fault.name] = campaign.run(fault)
+            print(f"{fault.name}: {found[fault.name] or 'converged'}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""What a Tenant goes through while the operator dies. To add one: a line in `SCENARIOS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from tenantry_operator.model.names import TenantNames
+from tenantry_testing.faults.world import SECRETS, FaultWorld
+
+Deed = Callable[[FaultWorld, str], None]
+Question = Callable[[FaultWorld, str], bool]
+
+
+def is_ready(world: FaultWorld, name: str) -> bool:
+    return world.is_ready(name)
+
+
+def is_gone(world: FaultWorld, name: str) -> bool:
+    return world.tenant(name) is None
+
+
+def nothing(world: FaultWorld, name: str) -> None:
+    """Begin without a Tenant."""
+
+
+def a_tenant(world: FaultWorld, name: str, **spec: object) -> None:
+    """Begin with a Tenant that is Ready, whose customer has made a table."""
+    world.apply(name, **spec)
+    world.wait(lambda: world.is_ready(name), f"{name} is Ready")
+    names = TenantNames(name)
+    world.execute(
+        sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(names.owner)),
+        sql.SQL("CREATE TABLE {} AS SELECT 'kept' AS text").format(sql.Identifier(names.schema, "notes")),
+    )
+
+
+def a_tenant_that_retains(world: FaultWorld, name: str) -> None:
+    a_tenant(world, name, deletionPolicy="Retain")
+
+
+def a_retained_tenant(world: FaultWorld, name: str) -> None:
+    """Begin with what a Tenant left behind."""
+    a_tenant_that_retains(world, name)
+    world.delete(name)
+    world.wait(lambda: is_gone(world, name), f"{name} is gone")
+
+
+def create(world: FaultWorld, name: str) -> None:
+    world.apply(name)
+
+
+def change(**spec: object) -> Deed:
+    return lambda world, name: world.change(name, **spec)
+
+
+def delete(world: FaultWorld, name: str) -> None:
+    world.delete(name)
+
+
+def edit_roles(world: FaultWorld, name: str) -> None:
+    """Widen, shrink and misplace rights by hand, all at once."""
+    names = TenantNames(name)
+    words = {
+        "login": sql.Identifier(names.login),
+        "owner": sql.Identifier(names.owner),
+        "app": sql.Identifier(names.app),
+        "schema": sql.Identifier(names.schema),
+        "services": sql.Identifier(names.service_schema),
+    }
+    edits = (
+        "ALTER ROLE {login} NOINHERIT CREATEDB CONNECTION LIMIT 99",
+        "ALTER ROLE {login} IN DATABASE app SET search_path TO public",
+        "GRANT {owner} TO {login}",
+        "REVOKE {app} FROM {login}",
+        "GRANT CREATE ON SCHEMA {schema} TO {app}",
+        "GRANT USAGE ON SCHEMA {services} TO {login}",
+        "REVOKE tenantry_tenants FROM {login}",
+    )
+    world.execute(*(sql.SQL(edit).format(**words) for edit in edits))
+
+
+def drop_login(world: FaultWorld, name: str) -> None:
+    login = sql.Identifier(TenantNames(name).login)
+    world.execute(sql.SQL("DROP OWNED BY {}").format(login), sql.SQL("DROP ROLE {}").format(login))
+
+
+def delete_secret(world: FaultWorld, name: str) -> None:
+    world.administrator.delete(f"{SECRETS}/{name}-database")
+
+
+def lose_row(world: FaultWorld, name: str) -> None:
+    world.execute(
+        sql.SQL("DELETE FROM tenantry.tenants WHERE name = {}").format(sql.Literal(name)), database="tenantry"
+    )
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`prepare` and the operator's peace come first; `act` is what the user does; then `reached` comes true for good.
+
+    `restores`: in the end all is as it was before the act.
+    """
+
+    name: str
+    act: Deed
+    prepare: Deed = a_tenant
+    reached: Question = is_ready
+    restores: bool = False
+
+
+LIMITS = {"connectionLimit": 7, "settings": {"statement_timeout": "9s", "work_mem": "8MB"}}
+
+SCENARIOS = (
+    Scenario("create", create, prepare=nothing),
+    Scenario("change limits and settings", change(database=LIMITS)),
+    Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
+    Scenario("delete with Retain", delete, prepare=a_tenant_that_retains, reached=is_gone),
+    Scenario("delete with Delete", delete, reached=is_gone),
+    Scenario("adopt what was retained", create, prepare=a_retained_tenant),
+    Scenario("repair roles and grants", edit_roles, restores=True),
+    Scenario("repair a dropped login", drop_login, restores=True),
+    Scenario("repair a deleted Secret", delete_secret, restores=True),
+    Scenario("repair a lost registry row", lose_row, restores=True),
+)
