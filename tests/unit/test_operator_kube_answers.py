@@ -242,3 +242,15 @@ async def test_a_kubeconfig_that_is_absent_or_broken_is_named(tmp_path: Path) ->
     broken.write_text("kind: Config\n")
     with pytest.raises(ConfigurationError, match="broken"):
         await load_configuration(broken)
+
+
+@pytest.mark.parametrize("content", [b'{"items": [{"met', b"[]", b"\xff{}"])
+async def test_an_answer_that_was_cut_off_is_none(content: bytes) -> None:
+    """It was found by `make prove`: what is no JSON ended the operator."""
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=content, content_type="application/json")
+
+    async with server(handler) as configuration, Kube(configuration) as kube:
+        with pytest.raises(ApiUnreachable, match=r"no JSON|no object"):
+            await kube.list(TENANTS)

@@ -1,7 +1,6 @@
 """The API server, as JSON objects in and out."""
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,6 +25,7 @@ from tenantry_operator.clients.kube_errors import (
     Invalid,
     NotFound,
     from_response,
+    read_object,
 )
 from tenantry_operator.clients.resources import (
     CONFIGMAPS,
@@ -326,7 +326,7 @@ class Kube:
         self._answered(method, answer.status)
         if answer.status >= 400:
             raise from_response(answer.status, content, answer.getheader("Retry-After"))
-        return json.loads(content) if content else {}
+        return read_object(content, method)
 
 
 _MANAGED = {"fieldManager": FIELD_MANAGER}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 
 class ApiError(Exception):
@@ -69,6 +70,17 @@ def from_response(status: int, content: bytes, retry_after: str | None = None) -
     if status == 500 and _UNKNOWN_FIELD.search(message):
         error_type, status = Invalid, 422
     return error_type(status, reason, message, retry_after=wait)
+
+
+def read_object(content: bytes, method: str) -> dict[str, Any]:
+    """Return the object in an answer; one that was cut off midway is no answer. Raises ApiUnreachable."""
+    try:
+        body = json.loads(content) if content else {}
+    except ValueError as error:
+        raise ApiUnreachable(0, "Garbled", f"the API server's answer to {method} is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ApiUnreachable(0, "Garbled", f"the API server's answer to {method} is no object")
+    return body
 
 
 def _status_object(content: bytes) -> dict[str, object]:
