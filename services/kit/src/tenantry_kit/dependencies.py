@@ -9,6 +9,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from tenantry_kit.components import Components
 from tenantry_kit.correlation import current
+from tenantry_kit.keys import SCOPES
 from tenantry_kit.pagination import DEFAULT_LIMIT, Limit, PageRequest
 from tenantry_kit.principal import Principal, unauthenticated
 from tenantry_kit.problems import TENANT_UNAVAILABLE, Problem
@@ -61,7 +62,9 @@ PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
 def requires(scope: str) -> Callable[[Principal], Awaitable[None]]:
-    """Return a dependency that refuses a principal without this scope."""
+    """Return a dependency that refuses a principal without this scope, which must be one that keys can have."""
+    if scope not in SCOPES:
+        raise ValueError(f"{scope} is not in tenantry_kit.keys.SCOPES, so that no key could be made for it")
 
     async def check(who: PrincipalDep) -> None:
         who.require(scope)

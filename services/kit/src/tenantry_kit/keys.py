@@ -24,6 +24,9 @@ ENVIRONMENT_PATTERN = r"[a-z]{2,8}"
 EVERY_SCOPE = "*"
 """The scope of a key that may do everything within its tenant. A key without scopes may do nothing."""
 
+SCOPES = ("users:read", "users:write")
+"""What a key can be allowed to do, one by one. A route that asks for another scope is refused when it is made."""
+
 _ENVIRONMENT = re.compile(ENVIRONMENT_PATTERN)
 _KEY = re.compile(
     rf"tk_(?P<environment>{ENVIRONMENT_PATTERN})_(?P<public_id>[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})"
