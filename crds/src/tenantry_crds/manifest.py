@@ -1,5 +1,7 @@
 """A kind as the CustomResourceDefinition that the API server takes."""
 
+import importlib.metadata
+
 import yaml
 from pydantic import JsonValue
 
@@ -12,6 +14,14 @@ HEADER = "# Written by `make render` from crds/src/tenantry_crds. Edit the model
 # Helm removes what is in a chart's templates on uninstall, and with a CRD go all its objects. This keeps them.
 KEEP: dict[str, JsonValue] = {"helm.sh/resource-policy": "keep"}
 
+LABEL_RELEASE = "app.kubernetes.io/version"
+DISTRIBUTION = "tenantry-crds"
+
+
+def release() -> str:
+    """Return the version of this package, which is that of the charts as well."""
+    return importlib.metadata.version(DISTRIBUTION)
+
 
 def definition(kind: Kind, *, keep: bool = False) -> Schema:
     """Return the CRD; NotStructural says what in the model cannot be in one."""
@@ -19,7 +29,8 @@ def definition(kind: Kind, *, keep: bool = False) -> Schema:
     wrong = tuple(refusals(schema))
     if wrong:
         raise NotStructural(kind.name, wrong)
-    metadata: dict[str, JsonValue] = {"name": kind.crd_name, "labels": {"app.kubernetes.io/part-of": "tenantry"}}
+    labels: dict[str, JsonValue] = {"app.kubernetes.io/part-of": "tenantry", LABEL_RELEASE: release()}
+    metadata: dict[str, JsonValue] = {"name": kind.crd_name, "labels": labels}
     if keep:
         metadata["annotations"] = KEEP
     return {

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from tenantry_crds.kinds import KINDS, Kind
 from tenantry_crds.names import API_VERSION
 from tenantry_crds.reasons import TABLE, Entry
+from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_crds.schema import Schema, crd_schema
 
 HEADER = "<!-- Written by `make render` from crds/src/tenantry_crds. Edit the models, not this file. -->\n"
@@ -22,16 +23,18 @@ def reasons_page() -> str:
     head = (
         HEADER,
         "# Reasons\n",
-        "Every condition carries one of these words as its `reason`. `Event` stands where only Events carry it.\n",
-        "| reason | conditions | it means | what to do |",
-        "|---|---|---|---|",
+        "Every condition carries one of these words as its `reason`. `Event` stands where only Events carry it. "
+        "`tenantry explain <reason>` prints a row.\n",
+        "| reason | conditions | it means | what to do | commands |",
+        "|---|---|---|---|---|",
     )
     return "\n".join((*head, *rows)) + "\n"
 
 
 def _reason(entry: Entry) -> str:
     carriers = ", ".join(condition.value for condition in entry.conditions) or "Event"
-    return f"| {entry.reason.value} | {carriers} | {_cell(entry.meaning)} | {_cell(entry.remedy)} |"
+    commands = "<br>".join(f"`{_cell(command)}`" for command in RUNBOOKS.get(entry.reason, ()))
+    return f"| {entry.reason.value} | {carriers} | {_cell(entry.meaning)} | {_cell(entry.remedy)} | {commands} |"
 
 
 def _kind(kind: Kind) -> str:

@@ -73,6 +73,7 @@ class Reason(StrEnum):
     ADOPTED = "Adopted"
     RELEASED = "Released"
     DELETED = "Deleted"
+    CRD_OUTDATED = "CrdOutdated"
 
 
 @dataclass(frozen=True)
@@ -373,4 +374,10 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.ADOPTED, (), "Data that an earlier Tenant of this name left behind was taken over."),
     Entry(Reason.RELEASED, (), "The Tenant is gone; its data and group roles are kept."),
     Entry(Reason.DELETED, (), "The Tenant is gone and so is its data."),
+    Entry(
+        Reason.CRD_OUTDATED,
+        (),
+        "The cluster's definition of a kind is older than the operator: it drops or refuses what the operator knows.",
+        "Upgrade the chart tenantry-crds to the operator's version.",
+    ),
 )
