@@ -47,6 +47,7 @@ class Metrics:
         self.watch_missed = self._counter("watch_missed_total", "Changes the watch did not bring.", "kind")
         self.watch_restarts = self._counter("watch_restarts_total", "How often the watch was started anew.")
         self.requests = self._counter("api_requests_total", "Requests to the API server.", "method", "status")
+        self.crd_outdated = self._gauge("crd_outdated", "1 for a definition that is older than this operator.", "crd")
         self.leader = self._gauge("leader", "1 while this process leads.")
 
     def observe_objects(self, objects: Objects) -> None:

@@ -15,6 +15,7 @@ from tenantry_operator.engine.workers import Workers
 from tenantry_operator.handlers.feed import Feed, keep_checking
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.reconcile.definitions import Definitions
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._workers.run(), name="workers")
             group.create_task(keep_checking(self._feed, interval=self._check_interval), name="feed check")
+            group.create_task(Definitions(self._kube, self._metrics).run(), name="definitions")
             for sweep in self._sweeps:
                 group.create_task(sweep.run(), name=f"sweep {sweep.kind}")
 
