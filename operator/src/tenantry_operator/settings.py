@@ -30,7 +30,9 @@ class OperatorSettings(BaseSettings):
     Durations are seconds.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TENANTRY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TENANTRY_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     namespace: str = "tenantry-system"
     """The namespace of the operator: its Lease and the Secrets of database servers live here."""
@@ -45,6 +47,7 @@ class OperatorSettings(BaseSettings):
     """The DatabaseServer that holds the registry."""
 
     registry_database: str = "tenantry"
+    """The registry's database on that server."""
 
     installation_id: str = ""
     """Marks what this installation owns in a database. Empty: derived from the cluster's identity and the namespace."""
@@ -53,6 +56,8 @@ class OperatorSettings(BaseSettings):
     """How many objects are reconciled at the same time."""
 
     sweep_interval: Seconds = 10
+    """From the end of one look at everything to the next one."""
+
     pass_timeout: Seconds = 120
     """A pass over one object that takes longer is ended, and tried again later."""
 
@@ -60,6 +65,8 @@ class OperatorSettings(BaseSettings):
     """How long a leader that stopped renewing is waited for."""
 
     lease_renew_interval: Seconds = 2
+    """From one renewal of the Lease to the next, and from one look of a standby at it to the next."""
+
     lease_renew_deadline: Seconds = 10
     """A leader that could not renew for so long ends itself, before another one may lead."""
 
@@ -73,11 +80,16 @@ class OperatorSettings(BaseSettings):
     """The limit of one request to the API server."""
 
     http_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's address
+    """The address that probes and metrics are answered on."""
+
     http_port: int = Field(default=8080, ge=0, le=65535)
     """Serves /healthz and /metrics; 0 takes any free port."""
 
     log_level: LogLevel = LogLevel.INFO
+    """Lines below it are not written: debug, info, warning or error."""
+
     log_format: LogFormat = LogFormat.JSON
+    """json for machines, pretty for people."""
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

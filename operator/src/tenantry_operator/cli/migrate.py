@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +15,10 @@ from tenantry_crds import MigrationPhase
 from tenantry_crds import names as api
 from tenantry_migrations import TENANT, MigrationError
 from tenantry_operator.apply.migration import statements
+from tenantry_operator.cli.cluster import ClusterPlace
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.migrate_shown import is_over, line, reason_and_message, sentence, table
+from tenantry_operator.cli.options import Context, Kubeconfig
 from tenantry_operator.clients.kube import (
     MIGRATIONRUNS,
     TENANTS,
@@ -37,7 +38,6 @@ POLL = 0.3
 EXAMPLE = "example"
 WAVE = re.compile(r"(?:(?P<percent>\d{1,3})%|(?P<rest>rest)|(?P<labels>[^:%]+=[^:%]*))(?::(?P<parallel>\d{1,3}))?")
 
-Kubeconfig = Annotated[Path | None, typer.Option(help="Absent: $KUBECONFIG or ~/.kube/config.")]
 To = Annotated[str, typer.Option(help="The revision of the tenant history.")]
 
 
@@ -46,8 +46,11 @@ def group() -> None:
     """Move all tenants' schemas to another revision."""
 
 
-@app.command()
-def run(  # noqa: PLR0917  each option is a parameter
+@app.command(
+    epilog="Examples: `tenantry migrate run --to <revision> --dry-run` · `tenantry migrate run --to <revision> "
+    "--wave tier=canary --wave 10%:8 --wave rest`"
+)
+def run(
     to: To,
     phase: Annotated[MigrationPhase | None, typer.Option(help="Absent: what the revision declares.")] = None,
     wave: Annotated[
@@ -65,6 +68,7 @@ def run(  # noqa: PLR0917  each option is a parameter
     name: Annotated[str | None, typer.Option(help="Name of the MigrationRun. Absent: a new one.")] = None,
     wait: Annotated[bool, typer.Option(help="Show the progress until the run is over.")] = True,
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Make a MigrationRun and show its progress. Ends with 1 if it fails, or waits for somebody to act."""
     spec: dict[str, Any] = {"to": to, "phase": (phase or _phase_of(to)).value}
@@ -73,20 +77,21 @@ def run(  # noqa: PLR0917  each option is a parameter
     spec |= {"lockTimeout": lock_timeout} if lock_timeout else {}
     spec |= {"dryRun": True} if dry_run else {}
     with told():
-        asyncio.run(_run(spec, name, wait=wait, kubeconfig=kubeconfig))
+        asyncio.run(_run(spec, name, wait=wait, place=ClusterPlace(kubeconfig, context)))
 
 
-@app.command()
+@app.command(epilog="Examples: `tenantry migrate status` · `tenantry migrate status <run> -o json`")
 def status(
     name: Annotated[str | None, typer.Argument(help="One MigrationRun. Absent: all.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="text or json.")] = "text",
     kubeconfig: Kubeconfig = None,
+    context: Context = None,
 ) -> None:
     """Show how far MigrationRuns are. Ends with 1 if the one that is named failed."""
     if output not in {"text", "json"}:
         raise typer.BadParameter("text or json", param_hint="--output")
     with told():
-        found = asyncio.run(_found(name, kubeconfig))
+        found = asyncio.run(_found(name, ClusterPlace(kubeconfig, context)))
         if output == "json":
             print(json.dumps(found[0] if name else found, indent=2))
         else:
@@ -95,7 +100,7 @@ def status(
             raise typer.Exit(1)
 
 
-@app.command("sql")
+@app.command("sql", epilog="Example: `tenantry migrate sql --to <revision> --tenant acme`")
 def sql_command(
     to: To,
     start: Annotated[
@@ -131,10 +136,10 @@ def _wave(text: str) -> dict[str, Any]:
     return wave
 
 
-async def _run(spec: Mapping[str, Any], name: str | None, *, wait: bool, kubeconfig: Path | None) -> None:
+async def _run(spec: Mapping[str, Any], name: str | None, *, wait: bool, place: ClusterPlace) -> None:
     metadata = {"name": name} if name else {"generateName": f"to-{str(spec['to']).replace('_', '-')}-"}
     body = {"apiVersion": api.API_VERSION, "kind": MIGRATIONRUNS.kind, "metadata": metadata, "spec": dict(spec)}
-    async with _cluster(kubeconfig) as kube:
+    async with _cluster(place) as kube:
         if spec.get("dryRun"):
             _print_sql(str(spec["to"]), await kube.list(TENANTS))
         made = await kube.create(MIGRATIONRUNS, body)
@@ -210,8 +215,8 @@ def _text(statement: sql.Composable) -> str:
     return statement.as_string(None)
 
 
-async def _found(name: str | None, kubeconfig: Path | None) -> list[RawObject]:
-    async with _cluster(kubeconfig) as kube:
+async def _found(name: str | None, place: ClusterPlace) -> list[RawObject]:
+    async with _cluster(place) as kube:
         if name is None:
             return sorted(await kube.list(MIGRATIONRUNS), key=lambda one: str(one["metadata"]["creationTimestamp"]))
         found = await kube.get(MIGRATIONRUNS, name)
@@ -221,10 +226,10 @@ async def _found(name: str | None, kubeconfig: Path | None) -> list[RawObject]:
 
 
 @asynccontextmanager
-async def _cluster(kubeconfig: Path | None) -> AsyncIterator[Kube]:
+async def _cluster(place: ClusterPlace) -> AsyncIterator[Kube]:
     """Reach the API server. Raises CommandFailed with what it refuses."""
     try:
-        async with Kube(await load_configuration(kubeconfig), instance="tenantry-cli") as kube:
+        async with Kube(await load_configuration(place.kubeconfig, place.context), instance="tenantry-cli") as kube:
             yield kube
     except (ApiError, ConfigurationError) as error:
         raise CommandFailed(str(error)) from error

@@ -21,6 +21,8 @@ def group() -> None:
 def run() -> None:
     """Run the operator. It is told everything by environment variables with the prefix TENANTRY_.
 
+    They are listed, with what they mean, in docs/reference/operator-settings.md.
+
     Ends with 0 when asked to stop, 2 when misconfigured, 3 when the Lease was lost, 1 for anything else.
     """
     # kopf and the API server's client take a second to load, which no other command should wait for.

@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 
 from tenantry_operator.cli.failure import CommandFailed
-from tenantry_operator.clients.kube import DATABASESERVERS, ApiError, ConfigurationError, Kube, load_configuration
+from tenantry_operator.cli.operator_view import RegistryChoice, cached_servers, registry_place
+from tenantry_operator.clients.kube import ApiError, ConfigurationError, Kube, load_configuration
 from tenantry_operator.clients.postgres import Connection, Servers
 from tenantry_operator.clients.sqlstate import DatabaseError, classify, connect_error
-from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import SystemClock
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 
@@ -24,10 +24,11 @@ class RegistryPlace:
 
     namespace: str
     server: str | None = None
-    database: str = "tenantry"
+    database: str | None = None
     kubeconfig: Path | None = None
     postgres_url: str | None = None
     """Reaches the registry's database itself; then no cluster is asked."""
+    context: str | None = None
 
 
 @asynccontextmanager
@@ -60,23 +61,14 @@ async def _by_url(url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _by_cluster(place: RegistryPlace) -> AsyncIterator[Connection]:
-    servers, cache = Servers(APPLICATION_NAME), ObjectCache()
-    async with Kube(await load_configuration(place.kubeconfig), instance=APPLICATION_NAME) as kube:
-        for server in await kube.list(DATABASESERVERS):
-            cache.put(DATABASESERVERS.kind, server)
+    servers, choice = Servers(APPLICATION_NAME), RegistryChoice(place.server, place.database)
+    async with Kube(await load_configuration(place.kubeconfig, place.context), instance=APPLICATION_NAME) as kube:
+        cache = await cached_servers(kube)
+        server, database = await registry_place(kube, cache, namespace=place.namespace, choice=choice)
         addresses = Addresses(kube, cache, namespace=place.namespace, clock=SystemClock())
-        address = await addresses.registry(place.server or _only_server(cache), place.database)
+        address = await addresses.registry(server, database)
     try:
         async with servers.connection(address) as connection:
             yield connection
     finally:
         await servers.close()
-
-
-def _only_server(cache: ObjectCache) -> str:
-    found = sorted(key.name for key in cache.keys(DATABASESERVERS.kind))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise CommandFailed("there is no DatabaseServer in this cluster")
-    raise CommandFailed(f"name the registry's server by --registry-server, one of: {', '.join(found)}")

@@ -1,20 +1,32 @@
 """``tenantry tenant``."""
 
 import asyncio
+import difflib
 import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tenantry_crds import names
-from tenantry_kit.keys import ENVIRONMENT_PATTERN, EVERY_SCOPE, ApiKey, create_key
+from tenantry_kit.keys import ENVIRONMENT_PATTERN, EVERY_SCOPE, SCOPES, ApiKey, create_key
+from tenantry_operator.cli import tenant_psql, tenant_show
 from tenantry_operator.cli.failure import CommandFailed, told
+from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, RegistryDatabase, RegistryServer
 from tenantry_operator.cli.registry_access import RegistryPlace, registry
 
 app = typer.Typer(help="Tenants and their keys.", no_args_is_help=True)
+app.command("list", epilog=tenant_show.LIST_EPILOG)(tenant_show.list_tenants)
+app.command("status", epilog=tenant_show.STATUS_EPILOG)(tenant_show.status)
+app.command("report", epilog=tenant_show.REPORT_EPILOG)(tenant_show.report)
+app.command("psql", epilog=tenant_psql.EPILOG)(tenant_psql.psql)
+
+CREATE_KEY_EPILOG = (
+    "Examples: `key=$(tenantry tenant create-key acme)` · "
+    "`tenantry tenant create-key acme --scope users:read --expires-in 90d`"
+)
 
 DURATION = re.compile(r"(\d{1,6})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -31,34 +43,35 @@ def group() -> None:
     """Tenants and their keys."""
 
 
-@app.command("create-key")
-def create_key_command(  # noqa: PLR0917  each option is a parameter
+@app.command("create-key", epilog=CREATE_KEY_EPILOG)
+def create_key_command(
     name: Annotated[str, typer.Argument(help="The Tenant's name.")],
     environment: Annotated[
         str, typer.Option(help="Which services accept the key.", envvar="TENANTRY_ENVIRONMENT")
     ] = "dev",
-    scope: Annotated[list[str] | None, typer.Option(help="What the key may do; may be repeated. Absent: all.")] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help=f"What the key may do: {', '.join(SCOPES)}; may be repeated. Absent: all."),
+    ] = None,
     expires_in: Annotated[str | None, typer.Option(help="Such as 90d, 12h or 30m. Absent: never.")] = None,
     postgres_url: Annotated[
         str | None,
         typer.Option(help="Reaches the registry's database from here.", envvar="TENANTRY_REGISTRY_URL"),
     ] = None,
-    kubeconfig: Annotated[Path | None, typer.Option(help="Absent: $KUBECONFIG or ~/.kube/config.")] = None,
-    namespace: Annotated[
-        str, typer.Option(help="The operator's namespace.", envvar="TENANTRY_NAMESPACE")
-    ] = names.SYSTEM_NAMESPACE,
-    registry_server: Annotated[
-        str | None,
-        typer.Option(
-            help="The DatabaseServer with the registry. Absent: the only one.", envvar="TENANTRY_REGISTRY_SERVER"
-        ),
-    ] = None,
-    registry_database: Annotated[str, typer.Option(envvar="TENANTRY_REGISTRY_DATABASE")] = "tenantry",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    namespace: Namespace = names.SYSTEM_NAMESPACE,
+    registry_server: RegistryServer = None,
+    registry_database: RegistryDatabase = None,
 ) -> None:
-    """Make an API key for a Tenant and print it. It is shown this once; only a hash of it is stored."""
+    """Make an API key for a Tenant and print it. It is shown this once; only a hash of it is stored.
+
+    Ends with 0, 1 when there is no such Tenant or no way to the registry, 2 for an option that makes no sense.
+    """
+    _check_scopes(scope or ())
     if not re.fullmatch(ENVIRONMENT_PATTERN, environment):
         raise typer.BadParameter("2 to 8 letters a-z", param_hint="--environment")
-    place = RegistryPlace(namespace, registry_server, registry_database, kubeconfig, postgres_url)
+    place = RegistryPlace(namespace, registry_server, registry_database, kubeconfig, postgres_url, context)
     with told():
         key = create_key(environment)
         asyncio.run(_store(place, name, key=key, scopes=scope or [EVERY_SCOPE], lifetime=_lifetime(expires_in)))
@@ -75,6 +88,16 @@ async def _store(
         if tenant is None:
             raise CommandFailed(f"there is no tenant {name} in the registry; is the Tenant Ready?")
         await connection.execute(INSERT, [key.public_id, tenant[0], key.secret_hash, scopes, expires])
+
+
+def _check_scopes(scopes: Iterable[str]) -> None:
+    """Refuse what no route asks for: a key of such a scope would be of no use, and nobody would know why."""
+    for scope in scopes:
+        if scope not in (*SCOPES, EVERY_SCOPE):
+            near = difflib.get_close_matches(scope, SCOPES, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            known = ", ".join(SCOPES)
+            raise typer.BadParameter(f"{scope} is no scope; {hint}known are {known}", param_hint="--scope")
 
 
 def _lifetime(text: str | None) -> timedelta | None:

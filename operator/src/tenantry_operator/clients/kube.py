@@ -106,7 +106,7 @@ class ConfigurationError(Exception):
     """There is no usable way to an API server; the message says what was looked for."""
 
 
-async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
+async def load_configuration(kubeconfig: Path | None = None, context: str | None = None) -> Configuration:
     """Read the given kubeconfig, else the pod's service account, else ``$KUBECONFIG`` or ``~/.kube/config``.
 
     Raises ConfigurationError.
@@ -114,14 +114,14 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
     configuration = Configuration()
     # Without it the transport reads ~/.netrc before every request.
     configuration.client_session_kwargs = {"trust_env": False}
-    in_pod = kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    in_pod = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     path = "" if in_pod else _kubeconfig_path(kubeconfig)
     try:
         if in_pod:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=path, client_configuration=configuration, persist_config=False
+                config_file=path, context=context, client_configuration=configuration, persist_config=False
             )
     except (ConfigException, OSError, TypeError, AttributeError) as error:
         where = path or "the pod's service account"

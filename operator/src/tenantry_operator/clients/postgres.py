@@ -74,6 +74,8 @@ class ServerAddress:
     sslmode: str = "verify-full"
     ca_pem: str | None = field(default=None, repr=False)
     max_connections: int = 8
+    host_address: str | None = None
+    """An IP address to connect to in the place of the host's; the certificate is still checked for the host."""
 
 
 @dataclass
@@ -224,6 +226,7 @@ class Servers:
     async def _connect(self, address: ServerAddress, database: str) -> Connection:
         parameters: dict[str, Any] = {
             "host": address.host,
+            "hostaddr": address.host_address,
             "port": address.port,
             "dbname": database,
             "user": address.user,

@@ -45,7 +45,9 @@ class Addresses:
         """Return the DatabaseServer as last seen. Raises NoAddress."""
         body = self._cache.get(Key(KIND, name))
         if body is None:
-            raise NoAddress(Reason.SERVER_NOT_FOUND, f"there is no DatabaseServer {name}")
+            there = ", ".join(sorted(key.name for key in self._cache.keys(KIND))) or "none"
+            said = f"there is no DatabaseServer {name}; there are: {there}"
+            raise NoAddress(Reason.SERVER_NOT_FOUND, said)
         try:
             return DatabaseServer.model_validate(body)
         except ValidationError as error:

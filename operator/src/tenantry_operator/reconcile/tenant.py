@@ -42,6 +42,7 @@ from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told
 from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
+from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
 from tenantry_operator.settings import OperatorSettings
 
@@ -182,11 +183,16 @@ class TenantReconciler:
             said = f"the registry is not to be had: {error}"
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
 
-    async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
+    async def look(self, tenant: Tenant, registry: ServerAddress) -> Look:
+        """Gather all that a plan is made of. Raises Blocked, NeverPlaced, ApiError; writes nothing."""
         registered = await self._read_registry(registry, tenant.metadata.name)
         address, desired = await self._desired(tenant, registered)
         observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
         observed = await with_departed(self._kube, desired, observed)
+        return Look(registered, address, desired, observed, facts, prepared)
+
+    async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
+        registered, address, desired, observed, facts, prepared = await self.look(tenant, registry)
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         if plan.refusal is not None:
