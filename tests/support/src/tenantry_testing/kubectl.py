@@ -43,8 +43,12 @@ class Kubectl:
         The API server tells of a new type, and lists its objects, a moment after its definition is Established.
         """
         for name in names:
-            self("wait", "--for=condition=Established", f"--timeout={SERVED_SECONDS:.0f}s", f"crd/{name}")
+            wait_until(partial(self._established, name), seconds=SERVED_SECONDS, what=f"{name} is not Established")
             wait_until(partial(self._serves, name), seconds=SERVED_SECONDS, what=f"{name} are not served")
+
+    def _established(self, name: str) -> bool:
+        # Of a definition that has no conditions yet, kubectl says that they are none, and waits no longer.
+        return self.run("wait", "--for=condition=Established", "--timeout=5s", f"crd/{name}").returncode == 0
 
     def _serves(self, name: str) -> bool:
         return self.run("get", name, "--all-namespaces").returncode == 0
