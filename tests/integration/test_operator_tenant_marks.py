@@ -14,6 +14,7 @@ DROPPED = {f"{role} is dropped": [f"DROP OWNED BY {role}", f"DROP ROLE {role}"] 
 TOLD = {
     "the marker is another one": ["COMMENT ON ROLE t_acme_owner IS 'mine'"],
     "the marker is gone": ["COMMENT ON ROLE t_acme_owner IS NULL"],
+    "the services' schema is given away": ["ALTER SCHEMA s_acme OWNER TO t_other_owner"],
     "a schema is renamed": ["ALTER SCHEMA t_acme RENAME TO gone"],
     "a table of the services is dropped": ["DROP TABLE s_acme.users"],
     "a table of the services moves": ["ALTER TABLE s_acme.users SET SCHEMA public"],

@@ -137,6 +137,7 @@ OPENING = {
     "t_acme_login_a altered: {'elevated': frozenset({'SUPERUSER'})}",
     "t_acme_owner altered: {'login': True, 'elevated': frozenset({'CREATEDB', 'BYPASSRLS'})}",
     "schema given away",
+    "table given away",
 }
 
 

@@ -91,6 +91,8 @@ def _on_schemas(action: do.ServerAction) -> Iterator[Statement]:
             yield sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(schema), sql.Identifier(owner))
         case do.OwnSchema(schema=schema, owner=owner):
             yield sql.SQL("ALTER SCHEMA {} OWNER TO {}").format(sql.Identifier(schema), sql.Identifier(owner))
+        case do.OwnTable(schema=schema, table=table, owner=owner):
+            yield sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(schema, table), sql.Identifier(owner))
         case do.GrantOnSchema(grant=g):
             yield sql.SQL("GRANT {} ON SCHEMA {} TO {}").format(
                 word(g.privilege), sql.Identifier(g.on), grantee(g.grantee)
@@ -138,7 +140,7 @@ def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
             wanted: tuple[str, ...] = (names.owner,)
         case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
             wanted = (names.owner,) if g.on == names.schema else ()
-        case do.OwnSchema(owner=owner, lender=lender):
+        case do.OwnSchema(owner=owner, lender=lender) | do.OwnTable(owner=owner, lender=lender):
             wanted = tuple({owner, lender} - {OWNER})
         case do.RevokeForeign(grant=grant):
             wanted = (grant.owner,)
@@ -164,7 +166,10 @@ def _role(action: do.CreateRole | do.AlterRole) -> Statement:
 
 def _setting(action: do.SetSetting | do.ResetSetting, database: str) -> Statement:
     role, name = sql.Identifier(action.role), sql.Identifier(*action.name.split("."))
-    head = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(role, sql.Identifier(database))
+    where = action.database if isinstance(action, do.ResetSetting) else None
+    if where == "":
+        return sql.SQL("ALTER ROLE {} RESET {}").format(role, name)
+    head = sql.SQL("ALTER ROLE {} IN DATABASE {}").format(role, sql.Identifier(where or database))
     if isinstance(action, do.ResetSetting):
         return sql.SQL("{} RESET {}").format(head, name)
     return sql.SQL("{} SET {} TO {}").format(head, name, sql.Literal(action.value))

@@ -138,9 +138,14 @@ class Catalogue:
     schema_grants: frozenset[Grant] = frozenset()
     tables: frozenset[str] = frozenset()
     """Of the services' schema."""
+    table_owners: Mapping[str, str] = field(default_factory=dict)
+    """Of the services' schema: table, view or sequence to owner."""
     table_grants: frozenset[Grant] = frozenset()
+    """A privilege on a column is its word with the column, as in SELECT (email)."""
     default_grants: frozenset[Grant] = frozenset()
     """Default privileges for what the owner role makes; `on` is TABLES, SEQUENCES or FUNCTIONS."""
+    settings_elsewhere: frozenset[tuple[str, str, str]] = frozenset()
+    """Role, database and name of each setting outside the tenant's database; no database: in all of them."""
     foreign: frozenset[ForeignGrant] = frozenset()
     elsewhere: frozenset[tuple[str, str]] = frozenset()
     """Role and name of another database of the server, in which the role owns something or holds a privilege."""

@@ -115,6 +115,23 @@ WITH named AS (
     CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE s.services AND a.grantee <> c.relowner
     GROUP BY s.key, c.relname, a.grantee, a.privilege_type
     UNION ALL
+    SELECT s.key, 'on table', jsonb_build_array(
+        c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END,
+        a.privilege_type || ' (' || quote_ident(t.attname) || ')', bool_or(a.is_grantable))
+    FROM spaces s JOIN pg_class c ON c.relnamespace = s.oid AND c.relkind IN ('r', 'p', 'v', 'm')
+    JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
+    CROSS JOIN LATERAL aclexplode(t.attacl) a WHERE s.services AND a.grantee <> c.relowner
+    GROUP BY s.key, c.relname, a.grantee, a.privilege_type, t.attname
+    UNION ALL
+    -- A sequence of a column follows its table.
+    SELECT s.key, 'owner', jsonb_build_array(c.relname, pg_get_userbyid(c.relowner))
+    FROM spaces s JOIN pg_class c ON c.relnamespace = s.oid AND c.relkind IN ('r', 'p', 'v', 'm') WHERE s.services
+    UNION ALL
+    SELECT o.key, 'set elsewhere', jsonb_build_array(
+        o.rolname, coalesce(d.datname, ''), split_part(one, '=', 1))
+    FROM ours o JOIN pg_db_role_setting s ON s.setrole = o.oid LEFT JOIN pg_database d ON d.oid = s.setdatabase
+    CROSS JOIN LATERAL unnest(s.setconfig) one WHERE s.setdatabase <> (SELECT oid FROM here)
+    UNION ALL
     SELECT o.key, 'default', jsonb_build_array(
         t.on_kind, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END,
         a.privilege_type, bool_or(a.is_grantable))

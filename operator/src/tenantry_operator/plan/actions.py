@@ -77,6 +77,16 @@ class OwnSchema(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnTable(Action):
+    """Give a table of the services back to its owner; `lender` owns it now."""
+
+    schema: str
+    table: str
+    owner: str
+    lender: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class GrantOnSchema(Action):
     grant: Grant
 
@@ -123,6 +133,8 @@ class SetSetting(Action):
 class ResetSetting(Action):
     role: str
     name: str
+    database: str | None = None
+    """Absent: the tenant's; empty: the role's in all databases."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +225,7 @@ ServerAction = (
     | RevokeMembership
     | CreateSchema
     | OwnSchema
+    | OwnTable
     | GrantOnSchema
     | RevokeOnSchema
     | GrantOnTable
@@ -232,10 +245,19 @@ ServerAction = (
 
 TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
 
-TAKEN_BACK = (StripRole, OwnSchema, RevokeForeign, RevokeMembership, RevokeOnSchema, RevokeOnTable, RevokeDefault)
+TAKEN_BACK = (
+    StripRole,
+    OwnSchema,
+    OwnTable,
+    RevokeForeign,
+    RevokeMembership,
+    RevokeOnSchema,
+    RevokeOnTable,
+    RevokeDefault,
+)
 """What undoes something that somebody gave. Postgres may answer to a REVOKE with a mere warning, and keep it."""
 
-NOT_OURS_TO_UNDO = (StripRole, OwnSchema, ResetSetting, RevokeForeign)
+NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
 ALONE = (*NOT_OURS_TO_UNDO, CloseLogin)

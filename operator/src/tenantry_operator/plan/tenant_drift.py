@@ -22,6 +22,7 @@ from tenantry_operator.plan.actions import (
     GrantOnTable,
     Migrate,
     OwnSchema,
+    OwnTable,
     ResetSetting,
     RevokeDefault,
     RevokeForeign,
@@ -160,6 +161,8 @@ def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[Tenant
 def _settings(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     login, held = desired.names.login, _settings_held(desired, catalogue)
     wanted = desired_settings(desired)
+    for role, database, name in sorted(catalogue.settings_elsewhere):
+        yield ResetSetting(role=role, name=name, database=database, reason="nothing is set there")
     for name, value in sorted(wanted - held):
         yield SetSetting(role=login, name=name, value=value, reason="it is not as the spec says")
 
@@ -205,6 +208,10 @@ def _undone(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
         holder = catalogue.schemas.get(schema, owner)
         if holder != owner:
             yield OwnSchema(schema=schema, owner=owner, lender=holder, reason="it belongs to the tenant's owner")
+    for table, holder in sorted(catalogue.table_owners.items()):
+        if holder != OWNER:
+            why = "it belongs to the owner of all services' tables"
+            yield OwnTable(schema=names.service_schema, table=table, owner=OWNER, lender=holder, reason=why)
     for grant in sorted(catalogue.foreign):
         if grant.kind != "policy":
             yield RevokeForeign(grant=grant, reason=TOO_MUCH)

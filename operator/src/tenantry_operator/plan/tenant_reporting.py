@@ -33,6 +33,7 @@ REPAIRS: Final = (
     do.RevokeMembership,
     do.CreateSchema,
     do.OwnSchema,
+    do.OwnTable,
     do.GrantOnSchema,
     do.RevokeOnSchema,
     do.GrantOnTable,
@@ -125,7 +126,7 @@ def _opens(action: do.TenantAction, names: TenantNames) -> bool:
     """Whether the drift is a way from one tenant to another, or from a customer to what is the services'."""
     customers = {*names.roles} - {*names.service_roles.values()}
     match action:
-        case do.StripRole() | do.OwnSchema() | do.RevokeForeign() | do.RevokeOnTable():
+        case do.StripRole() | do.OwnSchema() | do.OwnTable() | do.RevokeForeign() | do.RevokeOnTable():
             return True
         case do.RevokeMembership(membership=m):
             return m.admin or not {m.role, m.member} <= customers
@@ -180,12 +181,18 @@ def _described(action: do.TenantAction) -> str:
             said = f"{m.member} is a member of {m.role}{' with ADMIN' if m.admin else ''}"
         case do.CreateSchema(schema=schema):
             said = f"schema {schema} is missing"
-        case do.OwnSchema(schema=schema, lender=lender):
-            said = f"schema {schema} belongs to {lender}"
+        case do.OwnSchema(lender=lender) | do.OwnTable(lender=lender):
+            on = (
+                f"table {action.schema}.{action.table}"
+                if isinstance(action, do.OwnTable)
+                else f"schema {action.schema}"
+            )
+            said = f"{on} belongs to {lender}"
         case do.SetSetting(role=role, name=name):
             said = f"setting {name} of {role} is not as the spec says"
-        case do.ResetSetting(role=role, name=name):
-            said = f"setting {name} of {role} is set, and the spec does not set it"
+        case do.ResetSetting(role=role, name=name, database=database):
+            where = "" if database is None else f" in database {database}" if database else " in all databases"
+            said = f"setting {name} of {role} is set{where}, and the spec does not set it"
         case do.RevokeForeign(grant=foreign):
             said = f"{foreign.grantee} holds privileges on the {foreign.kind} {foreign.identity} of {foreign.owner}"
         case do.GrantOnSchema(grant=g) | do.GrantOnTable(grant=g) | do.GrantDefault(grant=g):

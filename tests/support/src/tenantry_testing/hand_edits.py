@@ -45,6 +45,18 @@ REPAIRED: Final[Mapping[str, Sequence[str]]] = {
         "GRANT TEMPORARY, CREATE ON DATABASE app TO t_acme_login_a",
         "GRANT CONNECT ON DATABASE tenantry TO t_acme_login_a",
     ],
+    "a column of the services is granted": ["GRANT SELECT (email) ON s_acme.users TO t_acme_app, s_acme_accounts"],
+    "a table of the services is given away": ["ALTER TABLE s_acme.users OWNER TO t_other_owner"],
+    "a setting holds in all databases": ["ALTER ROLE t_acme_login_a SET work_mem = '1GB'"],
+    "a setting holds in another database": ["ALTER ROLE t_acme_login_a IN DATABASE tenantry SET search_path = x"],
+    "the connection limit is another one": ["ALTER ROLE t_acme_login_a CONNECTION LIMIT 500"],
+    "the password expires": ["ALTER ROLE t_acme_login_a VALID UNTIL '2001-01-01'"],
+    "the login may administer a group": ["GRANT t_acme_app TO t_acme_login_a WITH ADMIN OPTION"],
+    "another tenant's login becomes a member": ["GRANT t_acme_app TO t_other_owner"],
+    "functions to come are everybody's": [
+        "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
+    ],
+    "a grant may be passed on": ["GRANT USAGE ON SCHEMA t_acme TO t_acme_app WITH GRANT OPTION"],
     "the schema is given away": ["ALTER SCHEMA t_acme OWNER TO t_other_owner"],
 }
 
@@ -59,6 +71,11 @@ SELECT kind, fact FROM (
         FROM pg_namespace CROSS JOIN LATERAL aclexplode(nspacl) a WHERE nspname ~ '^[ts]_'
     UNION ALL SELECT 'table', row(relname, relowner::regrole, a.grantee::regrole, a.privilege_type)::text
         FROM pg_class CROSS JOIN LATERAL aclexplode(relacl) a WHERE relnamespace::regnamespace::text ~ '^[ts]_'
+    UNION ALL SELECT 'column', row(attrelid::regclass, attname, a.grantee::regrole, a.privilege_type)::text
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid CROSS JOIN LATERAL aclexplode(attacl) a
+        WHERE relnamespace::regnamespace::text ~ '^[ts]_acme'
+    UNION ALL SELECT 'owner', row(oid::regclass, relowner::regrole)::text FROM pg_class
+        WHERE relnamespace::regnamespace::text = 's_acme' AND relkind = 'r'
     UNION ALL SELECT 'setting', row(setdatabase, setrole::regrole, one)::text
         FROM pg_db_role_setting CROSS JOIN unnest(setconfig) one
     UNION ALL SELECT 'default', row(defaclrole::regrole, defaclobjtype, a.grantee::regrole, a.privilege_type)::text

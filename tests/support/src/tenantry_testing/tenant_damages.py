@@ -102,6 +102,10 @@ def _give_schema_away(model: TenantModel) -> None:
     model.catalogue = replace(model.catalogue, schemas={**model.catalogue.schemas, NAMES.schema: "postgres"})
 
 
+def _give_table_away(model: TenantModel) -> None:
+    model.catalogue = replace(model.catalogue, table_owners={**model.catalogue.table_owners, "users": "postgres"})
+
+
 def _rename_secret(model: TenantModel) -> None:
     model.desired = replace(model.desired, secret_name="renamed")
 
@@ -130,6 +134,9 @@ DAMAGES = (
     _add("foreign", FOREIGN),
     _add("elsewhere", (NAMES.login, "postgres"), (NAMES.owner, "postgres")),
     Damage("schema given away", _give_schema_away),
+    Damage("table given away", _give_table_away),
+    _add("settings_elsewhere", (NAMES.login, "", "work_mem"), (NAMES.login, "postgres", "search_path")),
+    _add("table_grants", Grant("users", NAMES.app, "SELECT (email)")),
     Damage("Secret deleted", _delete_secret),
     _edit_secret(password="hunter2"),
     _edit_secret(password=""),
@@ -155,5 +162,6 @@ def damaged(model: TenantModel, done: list[Damage]) -> TenantModel:
         default_grants=frozenset(g for g in held.default_grants if g.grantee in there),
         foreign=frozenset(g for g in held.foreign if g.grantee in there),
         elsewhere=frozenset(one for one in held.elsewhere if one[0] in there),
+        settings_elsewhere=frozenset(one for one in held.settings_elsewhere if one[0] in there),
     )
     return model

@@ -91,6 +91,7 @@ class TenantModel:
             default_grants=frozenset(g for g in held.default_grants if g.grantee != name),
             foreign=frozenset(g for g in held.foreign if g.grantee != name),
             elsewhere=frozenset(one for one in held.elsewhere if one[0] != name),
+            settings_elsewhere=frozenset(one for one in held.settings_elsewhere if one[0] != name),
         )
         self.passwords.pop(name, None)
 
@@ -155,7 +156,7 @@ class TenantModel:
             case do.SetSetting(role=role, name=name, value=value):
                 others = {one for one in self._role(role).settings if one[0] != name}
                 self.alter_role(role, settings=frozenset(others | {(name, value)}))
-            case do.ResetSetting(role=role, name=name):
+            case do.ResetSetting(role=role, name=name, database=None):
                 self.alter_role(role, settings=frozenset(s for s in self._role(role).settings if s[0] != name))
             case do.OwnSchema(schema=schema, owner=owner):
                 self.catalogue = replace(held, schemas={**held.schemas, schema: owner})
@@ -170,6 +171,11 @@ class TenantModel:
     def _change_grants(self, action: do.TenantAction) -> None:
         held = self.catalogue
         match action:
+            case do.ResetSetting(role=role, name=name, database=str(database)):
+                kept = held.settings_elsewhere - {(role, database, name)}
+                self.catalogue = replace(held, settings_elsewhere=kept)
+            case do.OwnTable(table=table, owner=owner):
+                self.catalogue = replace(held, table_owners={**held.table_owners, table: owner})
             case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
                 if g.on not in held.schemas:
                     raise Impossible(f"schema {g.on} does not exist")
