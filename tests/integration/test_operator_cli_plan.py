@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 from click.testing import Result
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_crds import names as api
 from tenantry_operator.cli.app import application
+from tenantry_operator.cli.cluster import ReadingKube
+from tenantry_operator.cli.detour import Detours
 from tenantry_operator.clients.kube import DEPLOYMENTS, SECRETS, TENANTS
 from tenantry_testing.tenant_world import INSTALLATION, TenantWorld
 
@@ -212,3 +215,17 @@ async def test_drift_that_is_only_reported_is_told_as_left_undone(world: TenantW
     code, (found,) = await plans.values(document("acme", displayName="Acme", driftPolicy="Report"))
     assert (code, found["outcome"], found["steps"]) == (NOTHING, "nothing to do", [])
     assert any("left undone" in note and "t_acme_login_a" in note for note in found["notes"])
+
+
+async def test_what_a_plan_looks_through_cannot_write(world: TenantWorld) -> None:
+    reading = ReadingKube(world.kube)
+    assert await reading.list(TENANTS) == []
+    with pytest.raises(AssertionError, match="a plan changes nothing"):
+        await reading.create(TENANTS, document("acme"))
+    servers = Detours("tenantry-cli")
+    try:
+        async with servers.connection(await world.addresses.address("primary")) as connection:
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                await connection.execute("CREATE TABLE things (id int)")
+    finally:
+        await servers.close()

@@ -16,6 +16,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tenantry_cluster.controlplane import ControlPlane
+from tenantry_cluster.layout import Layout
 from tenantry_operator.cli.app import application
 from tenantry_operator.clients.kube import DEPLOYMENTS, LEASES
 from tenantry_testing.tenant_world import TenantWorld
@@ -239,3 +240,14 @@ async def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert "Traceback" not in result.output
         assert len((result.stdout + result.stderr).strip().splitlines()) <= 2
+
+
+async def test_kubectl_runs_the_command_as_its_plug_in(world: TenantWorld, control_plane: ControlPlane) -> None:
+    await world.provision("acme")
+    kubectl = Layout.of_checkout().bin / "kubectl"
+    folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"KUBECONFIG": str(control_plane.kubeconfig)}
+    line = [str(kubectl), "tenantry", "tenant", "list", "-o", "json"]
+    done = await asyncio.to_thread(subprocess.run, line, env=environment, capture_output=True, text=True, check=True)
+    assert [one["name"] for one in json.loads(done.stdout)] == ["acme"]
