@@ -283,7 +283,19 @@ async def test_removing_the_status_changes_nothing(fleet: TenantWorld) -> None:
         [{"op": "add", "path": "/status", "value": {"observedGeneration": -1}}],
         subresource="status",
     )
+    # A tenant that came since then, at the older revision, wakes no run that is over.
+    fleet.execute("UPDATE s_customer_19.schema_version SET version = 't0001'")
     await fleet.reconcile_run("expand")
+    assert versions(fleet)[NAMES[19]] == SHIPPED
+    fleet.execute(f"UPDATE s_customer_19.schema_version SET version = '{EXPAND}'")
+    for _ in range(2):
+        await fleet.kube.json_patch(
+            MIGRATIONRUNS,
+            "expand",
+            [{"op": "add", "path": "/status", "value": {"observedGeneration": -1}}],
+            subresource="status",
+        )
+        await fleet.reconcile_run("expand")
     again = await fleet.migration_run("expand")
     without = ("conditions",)
     assert {k: v for k, v in again["status"].items() if k not in without} == {

@@ -8,7 +8,7 @@ from typing import Any, Final
 import psycopg
 from pydantic import ValidationError
 
-from tenantry_crds import ConditionType, MigrationRun, MigrationRunPhase
+from tenantry_crds import ConditionType, MigrationRun, MigrationRunPhase, absent
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_operator.apply.migration import copy_versions, release
@@ -122,6 +122,10 @@ class MigrationRunReconciler:
         if isinstance(run, Problem):
             await self._write(body, status_of_unreadable(body, run, now=self._clock.now()), run)
             return Result()
+        busy = self._runs_already(run)
+        if busy is not None:
+            # Who goes looks at all schemas; who waits need not.
+            return await self._say(body, run, RunVerdict(PENDING, plan_hash=plan_hash(run.spec.to), waits_for=busy))
         try:
             registry = await self._addresses.registry(self._settings.registry_server, self._settings.registry_database)
             fleet = await self._look(registry, self._memories.setdefault(run.metadata.uid, Memory()))
@@ -155,14 +159,23 @@ class MigrationRunReconciler:
             problem = database_problem(error, server=self._settings.registry_server)
             return await self._say(body, run, self._verdict(run, PENDING, None, problem=problem))
 
+    def _runs_already(self, run: MigrationRun) -> str | None:
+        """Name an older run that is at work, unless this one has ended or changes nothing."""
+        if api.ANNOTATION_ENDED in run.metadata.annotations or absent.is_dry_run(run.spec):
+            return None
+        return next((one.metadata.name for one in self._older(run) if one.status.phase is RUNNING), None)
+
     def _goes_first(self, run: MigrationRun, fleet: ObservedFleet) -> str | None:
         """Name the run before this one; one that is refused lets others by, which may be what it waits for."""
-        bodies = [one for one in self._cache.all(KIND) if not one["metadata"].get("deletionTimestamp")]
-        others = [_readable(one) for one in bodies if not _has_ended(one)]
-        for one in runs_before(run, (other for other in others if isinstance(other, MigrationRun))):
+        for one in self._older(run):
             if not isinstance(plan_run(desired_run(one), replace(fleet, failures={})), RefuseRun):
                 return one.metadata.name
         return None
+
+    def _older(self, run: MigrationRun) -> tuple[MigrationRun, ...]:
+        bodies = [one for one in self._cache.all(KIND) if not one["metadata"].get("deletionTimestamp")]
+        others = [_readable(one) for one in bodies if not _has_ended(one)]
+        return runs_before(run, (other for other in others if isinstance(other, MigrationRun)))
 
     async def _go(self, body: RawObject, run: MigrationRun, fleet: Fleet, *, registry: ServerAddress) -> Result:
         """Do what the plan says, until the time of this pass is over or there is nothing to do now."""
