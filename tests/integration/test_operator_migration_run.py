@@ -180,6 +180,16 @@ async def test_the_oldest_run_goes_first_and_the_others_wait(fleet: TenantWorld)
     assert counts(await fleet.migration_run("b-second"))[:3] == ("Succeeded", COUNT - 1, 1)
 
 
+async def test_the_younger_waits_for_an_older_one_that_has_not_begun(fleet: TenantWorld) -> None:
+    await fleet.apply_run("a-first", to=EXPAND, phase="expand")
+    second = await fleet.migrate("b-second", passes=1, to=EXPAND, phase="expand")
+    assert lasting(fleet, second)[0] == ("False", "WaitingForRun")
+    assert set(versions(fleet).values()) == {SHIPPED}
+    await fleet.kube.delete(MIGRATIONRUNS, "a-first")
+    await fleet.reconcile_run("b-second")
+    assert counts(await fleet.migration_run("b-second"))[0] == "Succeeded"
+
+
 async def test_a_dry_run_counts_and_changes_nothing(fleet: TenantWorld) -> None:
     await fleet.kube.merge_patch(TENANTS, NAMES[0], {"metadata": {"labels": {"tier": "canary"}}})
     await fleet.kube.merge_patch(TENANTS, NAMES[1], {"spec": {"migrations": {"wave": 1}}})
@@ -277,31 +287,27 @@ async def test_a_run_resumes_wherever_its_process_dies(fleet: TenantWorld) -> No
 
 async def test_removing_the_status_changes_nothing(fleet: TenantWorld) -> None:
     run = await expand(fleet)
-    await fleet.kube.json_patch(
-        MIGRATIONRUNS,
-        "expand",
-        [{"op": "add", "path": "/status", "value": {"observedGeneration": -1}}],
-        subresource="status",
-    )
-    # A tenant that came since then, at the older revision, wakes no run that is over.
-    fleet.execute("UPDATE s_customer_19.schema_version SET version = 't0001'")
-    await fleet.reconcile_run("expand")
-    assert versions(fleet)[NAMES[19]] == SHIPPED
-    fleet.execute(f"UPDATE s_customer_19.schema_version SET version = '{EXPAND}'")
-    for _ in range(2):
-        await fleet.kube.json_patch(
-            MIGRATIONRUNS,
-            "expand",
-            [{"op": "add", "path": "/status", "value": {"observedGeneration": -1}}],
-            subresource="status",
-        )
+
+    async def without_status() -> RawObject:
+        bare = [{"op": "add", "path": "/status", "value": {"observedGeneration": -1}}]
+        await fleet.kube.json_patch(MIGRATIONRUNS, "expand", bare, subresource="status")
         await fleet.reconcile_run("expand")
-    again = await fleet.migration_run("expand")
-    without = ("conditions",)
-    assert {k: v for k, v in again["status"].items() if k not in without} == {
-        k: v for k, v in run["status"].items() if k not in without
+        return await fleet.migration_run("expand")
+
+    again = await without_status()
+    assert {k: v for k, v in again["status"].items() if k != "conditions"} == {
+        k: v for k, v in run["status"].items() if k != "conditions"
     }
     assert fleet.condition(again, "Ready") == ("True", "Migrated")
+    # A tenant that came since then, at the older revision, wakes no run that is over.
+    fleet.execute(
+        "UPDATE s_customer_19.schema_version SET version = 't0001'",
+        "ALTER TABLE s_customer_19.users DROP COLUMN locale",
+        "DROP TABLE s_customer_19.notes",
+    )
+    assert counts(await without_status()) == ("Succeeded", COUNT - 1, 0, 0, COUNT)
+    assert versions(fleet)[NAMES[19]] == SHIPPED
+    assert [reason for reason, _ in await fleet.events("expand")] == ["Migrating", "Migrated"]
 
 
 async def test_the_lock_of_a_tenant_is_held_once_in_a_process_too(world: TenantWorld) -> None:
