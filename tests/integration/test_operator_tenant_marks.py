@@ -92,7 +92,7 @@ async def test_a_change_that_came_and_went_while_it_was_looked_at_does_not_hide_
     world: TenantWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.provision("acme")
-    await world.sweep()
+    await world.settle()
     world.execute("ALTER ROLE t_acme_migrator INHERIT")
     read_whole = read_marks
 
