@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tenantry_kit.databases import read_login
 from tenantry_kit.principal import check_state
-from tenantry_kit.problems import TENANT_UNAVAILABLE, UNAUTHENTICATED, Problem
+from tenantry_kit.problems import TENANT_SUSPENDED, TENANT_UNAVAILABLE, UNAUTHENTICATED, Problem
 from tenantry_kit.registry import TenantRecord
 from tenantry_kit.scope import TenantScope
 from tenantry_kit.tenancy import TenantReplaced, check_marker
@@ -54,6 +54,8 @@ def test_the_operators_secret_is_a_login():
 
 ANSWERS = {
     RowState.PROVISIONING: TENANT_UNAVAILABLE,
+    RowState.SUSPENDED: TENANT_SUSPENDED,
+    RowState.ARCHIVED: TENANT_SUSPENDED,
     RowState.RELEASED: UNAUTHENTICATED,
     RowState.DELETED: UNAUTHENTICATED,
 }

@@ -71,3 +71,14 @@ async def test_a_server_that_is_not_there_is_named(world: TenantWorld, control_p
     result = await create_key("acme", "--registry-server", "none-such", *by_cluster(control_plane, world))
     assert result.exit_code == 1
     assert "there is no DatabaseServer none-such" in result.stderr
+
+
+@pytest.mark.parametrize(("lifecycle", "state"), [("Suspended", "suspended"), ("Archived", "archived")])
+async def test_a_closed_tenant_gets_no_key(world: TenantWorld, lifecycle: str, state: str) -> None:
+    await world.apply_tenant("acme", lifecycle=lifecycle)
+    await world.reconcile("acme")
+    result = await create_key("acme", *by_url(world))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"tenant acme is {state}" in result.stderr
+    assert world.fetch("SELECT count(*) FROM tenantry.api_keys", database="tenantry") == [(0,)]

@@ -1,5 +1,6 @@
 """A process that dies anywhere in a pass leaves nothing that the next one does not put right."""
 
+import psycopg
 import pytest
 
 from tenantry_operator.clients.kube import TENANTS
@@ -81,3 +82,48 @@ async def test_nothing_is_left_of_a_tenant_that_is_deleted_half_made(world: Tena
         await world.leave("acme", "Delete")
         assert world.names_on_server("acme") == set()
         assert await world.secret("acme-database") == {}
+
+
+LIFECYCLES = {"Active": "active", "Suspended": "suspended", "Archived": "archived"}
+WAYS = [(before, after) for before in LIFECYCLES for after in LIFECYCLES if before != after]
+
+
+def state(world: TenantWorld) -> str:
+    return str(world.fetch("SELECT state FROM tenantry.tenants", database="tenantry")[0][0])
+
+
+def is_open(world: TenantWorld) -> bool:
+    """Whether both the login and the service get in."""
+    login = "EXISTS (SELECT FROM pg_roles WHERE rolname = 't_acme_login_a' AND rolcanlogin)"
+    query = f"SELECT {login} AND pg_has_role('tenantry_svc_accounts_1', 's_acme_accounts', 'MEMBER')"
+    return world.fetch(query) == [(True,)]
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+async def test_a_move_of_the_lifecycle_survives_crashes(world: TenantWorld, way: tuple[str, str]) -> None:
+    before, after = way
+    await world.apply_tenant("acme", lifecycle=before)
+    await world.reconcile("acme")
+    session = world.login(await world.secret("acme-database")) if before == "Active" else None
+    await world.kube.merge_patch(TENANTS, "acme", {"spec": {"lifecycle": after}})
+    died = 0
+    for calls in STEPS:
+        died += await until_it_dies(world, "acme", calls)
+        # Told first when access is taken, last when it is given back: who is called active is so.
+        assert state(world) != "active" or is_open(world)
+    assert died >= 3
+    await world.restart()
+    await world.reconcile("acme")
+    tenant = await world.tenant("acme")
+    ready = "Provisioned" if after == "Active" else after
+    assert world.condition(tenant, "Ready") == ("True", ready), tenant["status"]
+    assert state(world) == LIFECYCLES[after]
+    assert bool(await world.secret("acme-database")) is (after != "Archived")
+    if session is not None:
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+        session.close()
+    if after == "Active":
+        with world.login(await world.secret("acme-database")) as connection:
+            connection.execute("SELECT 1")
+    await world.settle()

@@ -69,6 +69,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
         },
         "adoptionPolicy": "IfMarked",
         "migrations": {"wave": None, "hold": False},
+        "lifecycle": "Active",
         "deletionPolicy": "Retain",
         "deletionProtection": "Enabled",
         "driftPolicy": "Repair",

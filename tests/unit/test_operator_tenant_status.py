@@ -1,16 +1,18 @@
 """The status of a Tenant and its Events: what a person and kstatus read."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tenantry_crds import Tenant
+from tenantry_crds import Lifecycle, Tenant
 from tenantry_crds.reasons import Reason
+from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.actions import CreateRole, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
-from tenantry_operator.reconcile.tenant_events import events_of
+from tenantry_operator.reconcile.tenant_events import events_of, moved_to
 from tenantry_testing.tenant_damages import NAMES, make_desired
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -95,3 +97,69 @@ def test_events_tell_what_happened_once() -> None:
     assert told(problem) == ["NotOurs"]
     assert told(problem, before="NotOurs") == []
     assert told(None, WriteMarker(role="r", marker=None, reason="x")) == ["Adopted"]  # type: ignore[arg-type]
+
+
+def closed(lifecycle: str, **changes: Any) -> tuple[Tenant, TenantVerdict]:
+    tenant = make_tenant()
+    tenant = tenant.model_copy(update={"spec": tenant.spec.model_copy(update={"lifecycle": Lifecycle(lifecycle)})})
+    desired = make_desired(lifecycle=Lifecycle(lifecycle))
+    return tenant, replace(GOOD, desired=desired, **{"access_taken": lifecycle != "Active", **changes})
+
+
+@pytest.mark.parametrize("lifecycle", ["Suspended", "Archived"])
+def test_a_closed_tenant_is_ready_and_says_so(lifecycle: str) -> None:
+    tenant, verdict = closed(lifecycle)
+    status = after(verdict, tenant)
+    conditions = shown(status)
+    assert status["phase"] == lifecycle
+    assert conditions["Ready"] == ("True", lifecycle)
+    assert conditions["Suspended"] == ("True", lifecycle)
+    assert conditions["CredentialsReady"] == ("False", lifecycle)
+    assert ("binding" in status) is (lifecycle == "Suspended")
+    assert (NAMES.login in status["roles"]) is (lifecycle == "Suspended")
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "taken", "expected"),
+    [
+        ("Active", False, ("False", "Active")),
+        ("Active", True, ("True", "Resuming")),
+        ("Active", None, ("Unknown", "Provisioning")),
+        ("Suspended", False, ("False", "Suspending")),
+        ("Archived", None, ("Unknown", "Provisioning")),
+    ],
+)
+def test_what_is_not_as_wanted_yet(lifecycle: str, taken: bool | None, expected: tuple[str, str]) -> None:
+    tenant, verdict = closed(lifecycle, access_taken=taken)
+    assert shown(after(verdict, tenant))["Suspended"] == expected
+
+
+def test_a_held_tenant_is_shown_as_closed_as_it_is() -> None:
+    tenant, verdict = closed("Suspended")
+    before = after(verdict, tenant)
+    held = TenantVerdict(Problem(Reason.PROTECTED, "protected", lasting=True), desired=make_desired())
+    status = shown(after(held, make_tenant(before, leaving=True)))
+    assert status["Suspended"] == ("True", "Suspended")
+
+
+RECORD = RecordTenant(id="1", state=RowState.ACTIVE, reason="x")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "done", "was", "before", "expected"),
+    [
+        ("Suspended", [RECORD], RowState.ACTIVE, "Active", Reason.SUSPENDED),
+        # A crash came between the registry and the status.
+        ("Suspended", [MADE], RowState.SUSPENDED, "Active", Reason.SUSPENDED),
+        ("Suspended", [MADE], RowState.SUSPENDED, "Suspended", None),
+        ("Suspended", [], RowState.SUSPENDED, "Provisioning", None),
+        ("Archived", [RECORD], RowState.SUSPENDED, "Suspended", Reason.ARCHIVED),
+        ("Active", [RECORD], RowState.ARCHIVED, "Archived", Reason.RESUMED),
+        ("Active", [MADE], RowState.ACTIVE, "Active", None),
+        ("Active", [RECORD], None, None, None),
+    ],
+)
+def test_a_move_is_told_once(
+    wanted: str, done: list[object], was: RowState | None, before: str | None, expected: Reason | None
+) -> None:
+    assert moved_to(Lifecycle(wanted), done, was=was, shown=before) == expected

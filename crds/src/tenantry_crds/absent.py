@@ -8,6 +8,7 @@ from tenantry_crds.tenant import (
     DeletionPolicy,
     DeletionProtection,
     DriftPolicy,
+    Lifecycle,
     TenantEffective,
     TenantMigrations,
     TenantSpec,
@@ -51,6 +52,10 @@ def adoption_policy(spec: TenantSpec) -> AdoptionPolicy:
     return spec.adoption_policy or AdoptionPolicy.IF_MARKED
 
 
+def lifecycle(spec: TenantSpec) -> Lifecycle:
+    return spec.lifecycle or Lifecycle.ACTIVE
+
+
 def deletion_policy(spec: TenantSpec) -> DeletionPolicy:
     return spec.deletion_policy or DeletionPolicy.RETAIN
 
@@ -76,6 +81,7 @@ def effective(spec: TenantSpec) -> TenantEffective:
         settings=settings(spec),
         adoption_policy=adoption_policy(spec),
         migrations=migrations(spec),
+        lifecycle=lifecycle(spec),
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
         drift_policy=drift_policy(spec),

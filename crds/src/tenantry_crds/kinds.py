@@ -71,6 +71,9 @@ KINDS: tuple[Kind, ...] = (
             Column("Schema", ".status.schema", description="The customer's schema."),
             Column("Version", ".status.migration.current", description="Revision of the services' schema."),
             AGE,
+            Column(
+                "Lifecycle", ".status.effective.lifecycle", wide=True, description="Whether anybody gets at the data."
+            ),
             Column("Server", ".status.databaseServer", wide=True, description="The DatabaseServer with the data."),
             MESSAGE,
         ),

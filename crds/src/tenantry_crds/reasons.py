@@ -10,6 +10,9 @@ class Reason(StrEnum):
     # what holds
     RECONCILED = "Reconciled"
     PROVISIONED = "Provisioned"
+    ACTIVE = "Active"
+    SUSPENDED = "Suspended"
+    ARCHIVED = "Archived"
     ISSUED = "Issued"
     AT_TARGET = "AtTarget"
     CONNECTED = "Connected"
@@ -24,6 +27,8 @@ class Reason(StrEnum):
     AHEAD_OF_RELEASE = "AheadOfRelease"
     # what is under way
     PROVISIONING = "Provisioning"
+    SUSPENDING = "Suspending"
+    RESUMING = "Resuming"
     DELETING = "Deleting"
     RETRYING = "Retrying"
     WAITING_FOR_REPLICAS = "WaitingForReplicas"
@@ -74,6 +79,7 @@ class Reason(StrEnum):
     RELEASED = "Released"
     DELETED = "Deleted"
     CRD_OUTDATED = "CrdOutdated"
+    RESUMED = "Resumed"
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,15 @@ class Entry:
 
 
 _WAIT = "Wait; the operator goes on by itself."
+_OPEN = "Nothing; spec.lifecycle Active gives access back."
+_CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
 
 TABLE: tuple[Entry, ...] = (
     Entry(Reason.RECONCILED, (C.RECONCILING, C.STALLED), "Everything is as the spec wants it; nothing blocks."),
     Entry(Reason.PROVISIONED, (C.READY, C.DATABASE_READY), "Schemas, roles and grants are in place."),
+    Entry(Reason.ACTIVE, (C.SUSPENDED,), "The tenant's login and the services get at its data."),
+    Entry(Reason.SUSPENDED, _CLOSED, "By wish nobody gets at the tenant; data, roles and Secret are kept.", _OPEN),
+    Entry(Reason.ARCHIVED, _CLOSED, "By wish nobody gets in, and no credentials exist; the data is kept.", _OPEN),
     Entry(Reason.ISSUED, (C.CREDENTIALS_READY,), "The Secret holds a password that the login accepts."),
     Entry(Reason.AT_TARGET, (C.MIGRATIONS_UP_TO_DATE,), "The services' schema has the released revision."),
     Entry(Reason.CONNECTED, (C.READY, C.REACHABLE), "The server answered and the log-in was accepted."),
@@ -125,12 +136,15 @@ TABLE: tuple[Entry, ...] = (
             C.CREDENTIALS_READY,
             C.MIGRATIONS_UP_TO_DATE,
             C.DRIFT_DETECTED,
+            C.SUSPENDED,
             C.REACHABLE,
             C.PRIVILEGES_SUFFICIENT,
         ),
         "Not all is in place yet.",
         _WAIT,
     ),
+    Entry(Reason.SUSPENDING, (C.SUSPENDED,), "Access is to be taken, and not all is taken; Ready says why.", _WAIT),
+    Entry(Reason.RESUMING, (C.SUSPENDED,), "Access is to be given back, and is not yet; Ready says why.", _WAIT),
     Entry(Reason.DELETING, (C.READY, C.DELETING), "The object is being deleted.", _WAIT),
     Entry(Reason.RETRYING, (C.RECONCILING,), "The last try failed for a passing cause; the next one follows.", _WAIT),
     Entry(
@@ -380,4 +394,5 @@ TABLE: tuple[Entry, ...] = (
         "The cluster's definition of a kind is older than the operator: it drops or refuses what the operator knows.",
         "Upgrade the chart tenantry-crds to the operator's version.",
     ),
+    Entry(Reason.RESUMED, (), "A tenant that was suspended or archived is Active again."),
 )

@@ -19,6 +19,7 @@ _DOCTOR: Final = "tenantry doctor"
 _REPORT: Final = "tenantry tenant report <tenant>"
 _SECRET: Final = "kubectl -n tenantry-system describe secret <secret>"  # noqa: S105  a command
 _REPAIR: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"driftPolicy": "Repair"}}\''
+_ACTIVATE: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"lifecycle": "Active"}}\''
 _RUN: Final = "tenantry migrate status <run>"
 _MIGRATE: Final = "tenantry migrate run --to <revision>"
 _UNHOLD: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"migrations": {"hold": false}}}\''
@@ -28,6 +29,9 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.RECONCILED: (_STATUS,),
     R.PROVISIONED: (_STATUS, "tenantry tenant psql <tenant>"),
     R.ISSUED: ("tenantry tenant psql <tenant>",),
+    R.ACTIVE: (_STATUS,),
+    R.SUSPENDED: (_STATUS, _ACTIVATE),
+    R.ARCHIVED: (_STATUS, _ACTIVATE),
     R.AT_TARGET: (_STATUS,),
     R.CONNECTED: (_SERVER,),
     R.PRIVILEGES_GRANTED: (_SERVER,),
@@ -43,6 +47,8 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.PROVISIONING: ("tenantry tenant status <tenant> --wait", _DOCTOR),
     R.MIGRATING: (_RUN,),
     R.WAITING_FOR_RUN: ("tenantry migrate status", "kubectl delete migrationrun <run>"),
+    R.SUSPENDING: (_STATUS, _LOG),
+    R.RESUMING: (_STATUS, _LOG),
     R.DELETING: (_STATUS, _LOG),
     R.RETRYING: (_STATUS, _LOG),
     R.WAITING_FOR_REPLICAS: (_PODS,),
@@ -110,6 +116,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.ADOPTED: (_STATUS,),
     R.RELEASED: ("tenantry plan -f <file>",),
     R.DELETED: ("tenantry tenant list",),
+    R.RESUMED: (_STATUS,),
     R.CRD_OUTDATED: (_DOCTOR, "helm upgrade --install tenantry-crds charts/tenantry-crds -n tenantry-system"),
 }
 """A reason to the commands, in the order in which they are typed."""

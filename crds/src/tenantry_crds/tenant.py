@@ -27,6 +27,12 @@ class AdoptionPolicy(StrEnum):
     FORCE = "Force"
 
 
+class Lifecycle(StrEnum):
+    ACTIVE = "Active"
+    SUSPENDED = "Suspended"
+    ARCHIVED = "Archived"
+
+
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DELETE = "Delete"
@@ -46,6 +52,8 @@ class TenantPhase(StrEnum):
     PENDING = "Pending"
     PROVISIONING = "Provisioning"
     READY = "Ready"
+    SUSPENDED = "Suspended"
+    ARCHIVED = "Archived"
     DELETING = "Deleting"
     FAILED = "Failed"
 
@@ -168,6 +176,15 @@ class TenantSpec(Part):
     migrations: Annotated[
         TenantMigrations | None, Field(description="When MigrationRuns move the tenant's schema of the services.")
     ] = None
+    lifecycle: Annotated[
+        Lifecycle | None,
+        Field(
+            description="Whether anybody gets at the data. Active: the login and the services do. Suspended: nobody "
+            "does, and sessions are ended; the login and the Secret stay as they are. Archived: as Suspended, and "
+            "the login and the Secret are removed; Active again issues new ones. The data stays whatever it is. "
+            "Absent: Active."
+        ),
+    ] = None
     deletion_policy: Annotated[
         DeletionPolicy | None,
         Field(
@@ -237,6 +254,7 @@ class TenantEffective(Part):
         Field(max_length=16, description="Postgres settings of the login."),
     ]
     adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
+    lifecycle: Annotated[Lifecycle, Field(description="Whether anybody gets at the data.")]
     deletion_policy: Annotated[DeletionPolicy, Field(description="What becomes of the data on deletion.")]
     deletion_protection: Annotated[DeletionProtection, Field(description="Whether deletion is refused.")]
     drift_policy: Annotated[

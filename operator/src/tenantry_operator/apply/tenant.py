@@ -34,6 +34,10 @@ class MarkerChanged(Exception):
     """The marker is not what the plan was made for; nothing was done."""
 
 
+class SessionsRemain(Exception):
+    """Somebody is still logged in as a role that nobody may log in as any more."""
+
+
 @dataclass(frozen=True)
 class Failed:
     """A unit that was rolled back, and why."""
@@ -74,7 +78,7 @@ async def apply_on_server(
     for unit in units(actions):
         try:
             oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
-        except (psycopg.Error, CannotRevoke, MarkerChanged) as error:
+        except (psycopg.Error, CannotRevoke, MarkerChanged, SessionsRemain) as error:
             failed.append(Failed(unit, _failure(error)))
             if not isinstance(unit[0], do.NOT_OURS_TO_UNDO):
                 break
@@ -87,6 +91,8 @@ async def apply_on_server(
 def _failure(error: Exception) -> Failure:
     if isinstance(error, MarkerChanged):
         return Failure(FailureKind.TRANSIENT, "Conflict", str(error))
+    if isinstance(error, SessionsRemain):
+        return Failure(FailureKind.TRANSIENT, "InUse", str(error))
     if isinstance(error, CannotRevoke):
         return Failure(FailureKind.PRIVILEGE, "PrivilegesMissing", str(error))
     return classify(error)
@@ -157,10 +163,15 @@ def _guard(owner: str, marker_text: str) -> Statement:
 
 
 async def _end_sessions(connection: Connection, role: str) -> None:
+    """End the role's sessions and see that they are gone; raises SessionsRemain."""
     await connection.execute(
         "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE usename = %s AND pid <> pg_backend_pid()",
         (SESSIONS_END_WITHIN_MS, role),
     )
+    cursor = await connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (role,))
+    row = await cursor.fetchone()
+    if row is not None and row[0]:
+        raise SessionsRemain(f"{row[0]} sessions of {role} do not end")
 
 
 async def _last_number(cursor: psycopg.AsyncCursor[Any]) -> int | None:

@@ -67,7 +67,7 @@ def _statements(action: do.ServerAction, context: Context) -> Iterator[Statement
             yield sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(marker.text()))
         case do.GrantMembership(membership=m):
             yield sql.SQL("GRANT {} TO {}").format(sql.Identifier(m.role), sql.Identifier(m.member))
-        case do.RevokeMembership(membership=m):
+        case do.RevokeMembership(membership=m) | do.ShutOut(membership=m):
             yield sql.SQL("REVOKE {} FROM {} CASCADE").format(sql.Identifier(m.role), sql.Identifier(m.member))
         case do.SetSetting() | do.ResetSetting():
             yield _setting(action, context.database)

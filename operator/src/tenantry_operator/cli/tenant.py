@@ -31,7 +31,7 @@ CREATE_KEY_EPILOG = (
 DURATION = re.compile(r"(\d{1,6})([smhd])")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-FIND = "SELECT id FROM tenantry.tenants WHERE name = %s AND state IN ('active', 'provisioning')"
+FIND = "SELECT id, state FROM tenantry.tenants WHERE name = %s AND state NOT IN ('released', 'deleted')"
 INSERT = """
     INSERT INTO tenantry.api_keys (public_id, tenant_id, kind, secret_hash, scopes, expires_at)
     VALUES (%s, %s, 'tenant', %s, %s, %s)
@@ -87,6 +87,10 @@ async def _store(
         tenant = await (await connection.execute(FIND, [name])).fetchone()
         if tenant is None:
             raise CommandFailed(f"there is no tenant {name} in the registry; is the Tenant Ready?")
+        if tenant[1] in {"suspended", "archived"}:
+            raise CommandFailed(
+                f"tenant {name} is {tenant[1]}: a key would be refused. Set its spec.lifecycle to Active first"
+            )
         await connection.execute(INSERT, [key.public_id, tenant[0], key.secret_hash, scopes, expires])
 
 

@@ -78,6 +78,11 @@ class TenantNames:
     def login(self) -> str:
         return f"{self.schema}_login_a"
 
+    @property
+    def login_roles(self) -> tuple[str, ...]:
+        """The roles that the customer's programs log in as."""
+        return (self.login,)
+
     def service_role(self, service: str) -> str:
         """Return the role by which a service reaches this tenant's tables."""
         return f"{self.service_schema}_{service}"
@@ -95,7 +100,7 @@ class TenantNames:
     @property
     def roles(self) -> tuple[str, ...]:
         """Every role of the tenant."""
-        return (*self.group_roles, self.login)
+        return (*self.group_roles, *self.login_roles)
 
     @property
     def schemas(self) -> tuple[str, str]:

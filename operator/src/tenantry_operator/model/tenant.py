@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.names import TenantNames
@@ -47,6 +48,8 @@ class RowState(StrEnum):
 
     PROVISIONING = "provisioning"
     ACTIVE = "active"
+    SUSPENDED = "suspended"
+    ARCHIVED = "archived"
     RELEASED = "released"
     DELETED = "deleted"
 
@@ -149,6 +152,8 @@ class Catalogue:
     foreign: frozenset[ForeignGrant] = frozenset()
     elsewhere: frozenset[tuple[str, str]] = frozenset()
     """Role and name of another database of the server, in which the role owns something or holds a privilege."""
+    sessions: frozenset[str] = frozenset()
+    """Roles that nobody may log in as, and as which somebody is logged in all the same."""
     marker_text: str | None = None
     version: str | None = None
     """The services' schema's revision; None before the first migration."""
@@ -216,5 +221,6 @@ class DesiredTenant:
     connection_limit: int = 20
     settings: frozenset[tuple[str, str]] = frozenset()
     adoption: Adoption = Adoption.IF_MARKED
+    lifecycle: Lifecycle = Lifecycle.ACTIVE
     deletion: Deletion | None = None
     drift: DriftRule = NO_RULE

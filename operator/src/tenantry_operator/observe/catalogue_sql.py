@@ -97,6 +97,9 @@ WITH named AS (
         AND member = (SELECT oid FROM pg_roles WHERE rolname = current_user))
     GROUP BY key, roleid, member
     UNION ALL
+    SELECT DISTINCT o.key, 'session', jsonb_build_array(o.rolname)
+    FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin
+    UNION ALL
     SELECT key, 'schema', jsonb_build_array(nspname, pg_get_userbyid(nspowner)) FROM spaces
     UNION ALL
     SELECT key, 'on schema', jsonb_build_array(

@@ -18,8 +18,8 @@ WITH place AS MATERIALIZED (
 ), here AS (
     SELECT oid FROM pg_database WHERE datname = current_database()
 ), ours AS MATERIALIZED (
-    SELECT p.key, r.oid, r.rolname, hash_record_extended(ROW(r.rolname::text, r.oid, r.rolcanlogin, r.rolinherit,
-        r.rolconnlimit, r.rolvaliduntil, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication,
+    SELECT p.key, r.oid, r.rolname, r.rolcanlogin, hash_record_extended(ROW(r.rolname::text, r.oid, r.rolcanlogin,
+        r.rolinherit, r.rolconnlimit, r.rolvaliduntil, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication,
         r.rolbypassrls), 0) AS mark
     FROM unnest(%(roles)s::text[]) AS f(role) CROSS JOIN place p
     JOIN pg_roles r ON r.rolname = format(f.role, p.key)::name
@@ -80,6 +80,9 @@ WITH place AS MATERIALIZED (
     UNION ALL
     SELECT e.key, hash_record_extended(ROW(e.classid, e.objid, e.deptype, <foreign>), 10)
     FROM elsewhere e <joins>
+    UNION ALL
+    SELECT DISTINCT o.key, hash_record_extended(ROW(o.oid), 11)
+    FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin
 )
 SELECT key, count(*)::text || ' ' || bit_xor(mark)::text FROM marks GROUP BY key
 """.replace("<foreign>", FOREIGN).replace("<joins>", FOREIGN_JOINS)

@@ -69,6 +69,7 @@ def parse_facts(text: str) -> Catalogue:
         settings_elsewhere=frozenset((role, database, name) for role, database, name in of("set elsewhere")),
         foreign=frozenset(map(_foreign, of("foreign"))),
         elsewhere=frozenset((role, database) for role, database in of("elsewhere")),
+        sessions=frozenset(role for (role,) in of("session")),
         marker_text=next((text for (text,) in of("marker")), None),
     )
 

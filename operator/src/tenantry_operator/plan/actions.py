@@ -62,6 +62,13 @@ class RevokeMembership(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShutOut(Action):
+    """Take a service's way into the tenant, whatever else fails. Work that it has begun there comes to its end."""
+
+    membership: Membership
+
+
+@dataclass(frozen=True, kw_only=True)
 class CreateSchema(Action):
     schema: str
     owner: str
@@ -236,6 +243,7 @@ ServerAction = (
     | ResetSetting
     | Migrate
     | RevokeForeign
+    | ShutOut
     | CloseLogin
     | LeaveDatabase
     | RetireLogin
@@ -250,6 +258,7 @@ TAKEN_BACK = (
     OwnSchema,
     OwnTable,
     RevokeForeign,
+    ShutOut,
     RevokeMembership,
     RevokeOnSchema,
     RevokeOnTable,
@@ -260,9 +269,9 @@ TAKEN_BACK = (
 NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
-ALONE = (*NOT_OURS_TO_UNDO, CloseLogin)
+ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut)
 """Each in a transaction of its own.
 
 What may not be ours to undo must not roll back the rest. Closing a login must be seen by everybody before what it owns
-is dropped.
+is dropped, and access that is taken stays so when a repair fails.
 """

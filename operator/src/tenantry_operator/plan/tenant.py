@@ -11,11 +11,12 @@ from tenantry_operator.model.tenant import (
     ObservedTenant,
     RowState,
 )
-from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
+from tenantry_operator.plan import tenant_lifecycle as lifecycle
+from tenantry_operator.plan.actions import TenantAction, WriteMarker
 from tenantry_operator.plan.tenant_adoption import whose
-from tenantry_operator.plan.tenant_deletion import deletion_actions
+from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
-from tenantry_operator.plan.tenant_reporting import is_settled, sort_out
+from tenantry_operator.plan.tenant_reporting import sort_out
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
 
 
@@ -29,7 +30,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plan:
-    """Ordered actions, or a refusal, or neither: nothing to do."""
+    """Ordered actions, or a refusal, or neither: nothing to do.
+
+    With both, the actions take access from what is refused otherwise.
+    """
 
     actions: tuple[TenantAction, ...] = ()
     refusal: Refusal | None = None
@@ -50,9 +54,12 @@ def plan_tenant(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
     identity = tenant_id(desired, observed)
     if desired.deletion is not None:
         return _plan_deletion(desired, observed, identity=identity, deletion=desired.deletion)
-    refusal = whose(desired, observed) or data_missing(desired, observed) or secret_refusal(observed)
+    foreign = whose(desired, observed)
+    if foreign is not None:
+        return Plan(refusal=Refusal(*foreign), id=identity)
+    refusal = data_missing(desired, observed) or _secret_refusal(desired, observed)
     if refusal is not None:
-        return Plan(refusal=Refusal(*refusal), id=identity)
+        return Plan(lifecycle.taking_actions(desired, observed), Refusal(*refusal), id=identity)
     return _plan_presence(desired, observed)
 
 
@@ -78,11 +85,17 @@ def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reas
     )
 
 
+def _secret_refusal(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
+    """Say why the Secret cannot be written; an archived tenant has none."""
+    return None if lifecycle.is_archived(desired) else secret_refusal(observed)
+
+
 def had_data(observed: ObservedTenant) -> bool:
-    """Whether the tenant was provisioned once. The Secret remembers it when the registry is lost as well."""
+    """Whether the tenant was provisioned once. Marker and Secret remember it when the registry is lost as well."""
     recorded = observed.row is not None and observed.row.version is not None
     secrets = (observed.secret, *observed.stale_secrets)
-    return recorded or any(secret is not None and secret.ours for secret in secrets)
+    marked = observed.catalogue.marker is not None
+    return recorded or marked or any(secret is not None and secret.ours for secret in secrets)
 
 
 def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
@@ -108,22 +121,25 @@ def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
 
 def _presence_actions(desired: DesiredTenant, observed: ObservedTenant) -> list[TenantAction]:
     identity = tenant_id(desired, observed)
-    actions: list[TenantAction] = []
-    if observed.row is None and not is_settled(desired, observed):
-        state = RowState.PROVISIONING
-        actions.append(RecordTenant(id=identity, state=state, reason="the registry has no row of this tenant"))
-    actions += _marker_actions(desired, observed, identity=identity)
-    actions += catalogue_actions(desired, observed, identity=identity)
-    actions += secret_actions(desired, observed)
-    version = observed.catalogue.version or desired.released
-    row, applied = observed.row, desired.drift.applied
-    if row is None or (row.state, row.version, row.uid) != (RowState.ACTIVE, version, desired.uid):
-        why = "the tenant is in place" if row is None else f"the registry says {row.state} at {row.version}"
-        actions.append(RecordTenant(id=identity, state=RowState.ACTIVE, version=version, applied=applied, reason=why))
-    elif row.applied != applied:
-        why = "another spec is applied than the registry says"
-        actions.append(RecordTenant(id=identity, state=row.state, version=version, applied=applied, reason=why))
+    first = tuple(lifecycle.first_records(desired, observed, identity=identity))
+    actions: list[TenantAction] = [*first, *_server_actions(desired, observed, identity=identity)]
+    if lifecycle.is_archived(desired):
+        actions += lifecycle.archived_secrets(desired, observed)
+    else:
+        actions += secret_actions(desired, observed)
+    actions += lifecycle.last_records(desired, observed, first, identity=identity)
     return actions
+
+
+def _server_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:
+    closing = lifecycle.closing_actions(desired, observed.catalogue)
+    left = lifecycle.after_closing(observed.catalogue, closing)
+    actions = [*closing, *_marker_actions(desired, observed, identity=identity)]
+    if not lifecycle.is_archived(desired):
+        return [*actions, *catalogue_actions(desired, replace(observed, catalogue=left), identity=identity)]
+    kept = replace(observed, catalogue=lifecycle.without_logins(desired, left))
+    actions += catalogue_actions(desired, kept, identity=identity)
+    return [*actions, *retirement_actions(desired.names, left, reason=lifecycle.why(desired))]
 
 
 def _marker_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:

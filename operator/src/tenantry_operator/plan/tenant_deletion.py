@@ -60,16 +60,30 @@ def _delete_secrets(mine: ObservedTenant) -> Iterator[TenantAction]:
 def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Keep schemas, data and group roles; nobody can log in, and the services reach nothing."""
     names = desired.names
-    if names.login in catalogue.roles:
-        yield CloseLogin(role=names.login, reason=LEAVES)
-        yield from _revoke_foreign(catalogue, names.login)
-        yield from _leave_databases(catalogue, names.login, heir=names.owner)
-        yield RetireLogin(role=names.login, heir=names.owner, reason=LEAVES)
+    yield from _close(names, catalogue)
+    yield from retirement_actions(names, catalogue, reason=LEAVES)
     services = frozenset(names.service_roles.values())
     for membership in sorted(catalogue.memberships):
         if membership.role in services:
             yield RevokeMembership(membership=membership, reason=LEAVES)
     yield from _mark_released(names, catalogue)
+
+
+def _close(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Close the logins, and what a hand has opened besides."""
+    for name in names.roles:
+        role = catalogue.roles.get(name)
+        if role is not None and (name in names.login_roles or role.login or name in catalogue.sessions):
+            yield CloseLogin(role=name, reason=LEAVES)
+
+
+def retirement_actions(names: TenantNames, catalogue: Catalogue, *, reason: str) -> Iterator[TenantAction]:
+    """Drop the logins, which are closed already; what they own passes to the owner."""
+    for login in names.login_roles:
+        if login in catalogue.roles:
+            yield from _revoke_foreign(catalogue, login, reason=reason)
+            yield from _leave_databases(catalogue, login, heir=names.owner, reason=reason)
+            yield RetireLogin(role=login, heir=names.owner, reason=reason)
 
 
 def _mark_released(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
@@ -85,8 +99,7 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     schemas = tuple(schema for schema in names.schemas if schema in catalogue.schemas)
     if not roles and not schemas:
         return
-    if names.login in roles:
-        yield CloseLogin(role=names.login, reason=LEAVES)
+    yield from _close(names, catalogue)
     yield from _revoke_foreign(catalogue, *roles)
     yield from _leave_databases(catalogue, *roles)
     policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
@@ -94,13 +107,15 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     yield DropData(schemas=schemas, roles=roles[::-1], lenders=tuple(sorted(policies)), reason=LEAVES)
 
 
-def _revoke_foreign(catalogue: Catalogue, *roles: str) -> Iterator[TenantAction]:
+def _revoke_foreign(catalogue: Catalogue, *roles: str, reason: str = LEAVES) -> Iterator[TenantAction]:
     for grant in sorted(catalogue.foreign):
         if grant.grantee in roles and grant.kind != "policy":
-            yield RevokeForeign(grant=grant, reason=LEAVES)
+            yield RevokeForeign(grant=grant, reason=reason)
 
 
-def _leave_databases(catalogue: Catalogue, *roles: str, heir: str | None = None) -> Iterator[TenantAction]:
+def _leave_databases(
+    catalogue: Catalogue, *roles: str, heir: str | None = None, reason: str = LEAVES
+) -> Iterator[TenantAction]:
     for database in sorted({database for role, database in catalogue.elsewhere if role in roles}):
         there = tuple(role for role in roles if (role, database) in catalogue.elsewhere)
-        yield LeaveDatabase(database=database, roles=there, heir=heir, reason=LEAVES)
+        yield LeaveDatabase(database=database, roles=there, heir=heir, reason=reason)

@@ -12,6 +12,7 @@ from tenantry_operator.model.tenant import (
     Membership,
     ObservedTenant,
 )
+from tenantry_operator.plan import tenant_lifecycle as lifecycle
 from tenantry_operator.plan.actions import (
     AlterRole,
     CreateRole,
@@ -44,7 +45,7 @@ def catalogue_actions(desired: DesiredTenant, observed: ObservedTenant, *, ident
     catalogue = observed.catalogue
     return (
         *_roles(desired, catalogue, identity=identity),
-        *_memberships(desired.names, catalogue),
+        *_memberships(desired, catalogue),
         *_schemas(desired.names, catalogue),
         *_schema_grants(desired.names, catalogue),
         *_default_grants(desired.names, catalogue),
@@ -104,9 +105,9 @@ def desired_settings(desired: DesiredTenant) -> frozenset[tuple[str, str]]:
 
 def _roles(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> Iterator[TenantAction]:
     names = desired.names
-    for role in names.roles:
-        login, inherit = role == names.login, role != names.migrator
-        limit = desired.connection_limit if login else -1
+    for role in lifecycle.kept_roles(desired):
+        login, inherit = lifecycle.may_log_in(desired, role), role != names.migrator
+        limit = desired.connection_limit if role in names.login_roles else -1
         there = catalogue.roles.get(role)
         if there is None:
             yield CreateRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=MISSING)
@@ -118,8 +119,8 @@ def _roles(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> It
             yield AlterRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=why)
 
 
-def _memberships(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
-    wanted = desired_memberships(names)
+def _memberships(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    wanted = frozenset(m for m in desired_memberships(desired.names) if lifecycle.is_kept(desired, m))
     # Revoking first: a membership with ADMIN OPTION is revoked whole and granted again without.
     for membership in sorted(catalogue.memberships - wanted):
         yield RevokeMembership(membership=membership, reason=TOO_MUCH)
@@ -160,6 +161,8 @@ def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[Tenant
 
 def _settings(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     login, held = desired.names.login, _settings_held(desired, catalogue)
+    if login not in lifecycle.kept_roles(desired):
+        return
     wanted = desired_settings(desired)
     for role, database, name in sorted(catalogue.settings_elsewhere):
         yield ResetSetting(role=role, name=name, database=database, reason="nothing is set there")

@@ -7,6 +7,7 @@ from datetime import datetime
 from tenantry_crds import (
     Binding,
     ConditionType,
+    Lifecycle,
     MigrationStatus,
     Tenant,
     TenantPhase,
@@ -16,7 +17,23 @@ from tenantry_crds import (
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import DesiredTenant
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
+from tenantry_operator.plan.tenant_lifecycle import kept_roles
 from tenantry_operator.plan.tenant_reporting import drift_listed, drift_said
+
+WELL = {
+    Lifecycle.ACTIVE: (Reason.PROVISIONED, TenantPhase.READY, "schemas, roles and credentials are in place"),
+    Lifecycle.SUSPENDED: (
+        Reason.SUSPENDED,
+        TenantPhase.SUSPENDED,
+        "suspended: nobody logs in, and the services refuse the tenant; data and credentials are kept",
+    ),
+    Lifecycle.ARCHIVED: (
+        Reason.ARCHIVED,
+        TenantPhase.ARCHIVED,
+        "archived: there is no login and no Secret, and the services refuse the tenant; the data is kept",
+    ),
+}
+"""What is said of a Tenant that is as its lifecycle wants it."""
 
 ABOUT_CREDENTIALS = frozenset({Reason.KUBERNETES_ERROR})
 
@@ -34,6 +51,8 @@ class TenantVerdict:
     credentials_in_place: bool = False
     drift: tuple[str, ...] | None = None
     """What was changed by hand and is not put right; None when the pass did not come so far as to look."""
+    access_taken: bool | None = None
+    """Whether nobody gets at the data; None when the pass did not look."""
 
 
 def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> TenantStatus:
@@ -60,9 +79,12 @@ def _learnt(verdict: TenantVerdict) -> dict[str, object]:
         "database": desired.place.database,
         "migration": MigrationStatus(current=verdict.version, target=desired.released),
     }
+    archived = desired.lifecycle is Lifecycle.ARCHIVED
     if verdict.database_in_place:
-        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": names.roles}
-    if verdict.credentials_in_place:
+        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": kept_roles(desired)}
+    if verdict.credentials_in_place and archived:
+        learnt["binding"] = None
+    elif verdict.credentials_in_place:
         learnt["binding"] = Binding(name=desired.secret_name, namespace=desired.secret_namespace)
     return learnt
 
@@ -71,7 +93,7 @@ def _phase(tenant: Tenant, verdict: TenantVerdict) -> TenantPhase:
     if tenant.metadata.is_terminating:
         return TenantPhase.DELETING
     if verdict.problem is None:
-        return TenantPhase.READY
+        return WELL[absent.lifecycle(tenant.spec)][1]
     if verdict.problem.lasting:
         return TenantPhase.FAILED
     return TenantPhase.PROVISIONING if verdict.desired else TenantPhase.PENDING
@@ -81,7 +103,9 @@ def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     if tenant.metadata.is_terminating:
         yield from _leaving(tenant, verdict)
         return
-    yield from overall(verdict.problem, ready=Reason.PROVISIONED, message="schemas, roles and credentials are in place")
+    ready, _, message = WELL[absent.lifecycle(tenant.spec)]
+    yield from overall(verdict.problem, ready=ready, message=message)
+    yield _suspended(absent.lifecycle(tenant.spec), verdict.access_taken)
     yield _database(verdict)
     yield _credentials(verdict)
     yield _migrations(tenant, verdict)
@@ -100,9 +124,21 @@ def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
         yield Said(ConditionType.READY, ready.status, Reason(ready.reason), ready.message)
         yield Said(ConditionType.RECONCILING, "False", Reason.RECONCILED)
         yield Said(ConditionType.STALLED, "False", Reason.RECONCILED)
+        if (one := kept.get(ConditionType.SUSPENDED.value)) is not None:
+            yield Said(ConditionType.SUSPENDED, one.status, Reason(one.reason), one.message)
     else:
         yield from overall(problem, ready=Reason.DELETING)
     yield Said(ConditionType.DELETING, "True", problem.reason, problem.message)
+
+
+def _suspended(wanted: Lifecycle, taken: bool | None) -> Said:
+    """Say whether access is taken, and whether that is what is wanted."""
+    kind = ConditionType.SUSPENDED
+    if taken is None:
+        return Said(kind, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
+    if wanted is Lifecycle.ACTIVE:
+        return Said(kind, "True", Reason.RESUMING) if taken else Said(kind, "False", Reason.ACTIVE)
+    return Said(kind, "True", WELL[wanted][0]) if taken else Said(kind, "False", Reason.SUSPENDING)
 
 
 def _database(verdict: TenantVerdict) -> Said:
@@ -115,7 +151,12 @@ def _database(verdict: TenantVerdict) -> Said:
 
 
 def _credentials(verdict: TenantVerdict) -> Said:
-    problem = verdict.problem
+    problem, desired = verdict.problem, verdict.desired
+    if verdict.credentials_in_place and desired is not None and desired.lifecycle is not Lifecycle.ACTIVE:
+        what = (
+            "there are none" if desired.lifecycle is Lifecycle.ARCHIVED else "the Secret is kept, its login is closed"
+        )
+        return Said(ConditionType.CREDENTIALS_READY, "False", WELL[desired.lifecycle][0], what)
     if verdict.credentials_in_place:
         return Said(ConditionType.CREDENTIALS_READY, "True", Reason.ISSUED)
     if problem is not None and problem.reason in ABOUT_CREDENTIALS | {Reason.NOT_OURS}:

@@ -21,7 +21,7 @@ from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.server import claim
-from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow, RowState
 from tenantry_operator.observe.registry import Registered, RegistryBehind, in_bulk, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
@@ -33,6 +33,7 @@ from tenantry_operator.plan.status import (
     without_unreadable_status,
 )
 from tenantry_operator.plan.tenant import plan_tenant
+from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import BROKEN, held_problem
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
@@ -40,7 +41,7 @@ from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told
-from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of
+from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of, moved_to
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
@@ -74,6 +75,8 @@ class Pass:
     """Whether the tenant was not there before."""
     secret_version: str | None = None
     """The resourceVersion of the Secret that the pass saw or wrote last."""
+    was: RowState | None = None
+    """What the registry said of the tenant before the pass."""
     seen: Seen | None = None
     """What all this was concluded from; None when it is not known any more."""
     drift: DriftTold = NOTHING_TOLD
@@ -195,9 +198,10 @@ class TenantReconciler:
         registered, address, desired, observed, facts, prepared = await self.look(tenant, registry)
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
-        if plan.refusal is not None:
-            refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
-            verdict = TenantVerdict(refused, desired=desired, id=plan.id, version=catalogue.version)
+        refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True) if plan.refusal else None
+        if refused is not None and not plan.actions:
+            taken = is_taken(desired, observed, ())
+            verdict = TenantVerdict(refused, desired=desired, id=plan.id, version=catalogue.version, access_taken=taken)
             return Pass(verdict, seen=_seen(desired, registered, facts, observed))
         if desired.deletion is None and not prepared:
             said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
@@ -212,7 +216,7 @@ class TenantReconciler:
         )
         executed = await execution.run(desired, observed, plan.actions)
         problem = executed.problem or self._taken_back.again(desired.names.name, executed.done)
-        problem = problem or held_problem(plan.held, desired, observed)
+        problem = problem or refused or held_problem(plan.held, desired, observed)
         count_drift(self._metrics, tenant, plan, done=executed.done)
         complete = problem is None
         verdict = TenantVerdict(
@@ -223,6 +227,7 @@ class TenantReconciler:
             database_in_place=complete,
             credentials_in_place=complete or _only_left_out(problem),
             drift=drift_left(plan, executed.done),
+            access_taken=is_taken(desired, observed, executed.done),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
         secret_version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
@@ -230,6 +235,7 @@ class TenantReconciler:
             verdict,
             tuple(executed.done),
             fresh=catalogue.marker is None,
+            was=registered.row.state if registered.row else None,
             seen=seen,
             secret_version=secret_version,
             drift=drift_told(tenant, desired, plan),
@@ -320,9 +326,11 @@ class TenantReconciler:
     async def _announce(self, body: RawObject, tenant: Tenant, done: Pass) -> None:
         before = reason_shown(body.get("status") or {}, ConditionType.READY)
         leaving = reason_shown(body.get("status") or {}, ConditionType.DELETING)
-        for event in events_of(
-            tenant, done.verdict.problem, done.done, fresh=done.fresh, shown={before, leaving}, told=done.drift
-        ):
+        closed = reason_shown(body.get("status") or {}, ConditionType.SUSPENDED)
+        moved = moved_to(absent.lifecycle(tenant.spec), done.done, was=done.was, shown=closed)
+        shown, problem = {before, leaving}, done.verdict.problem
+        told = events_of(tenant, problem, done.done, fresh=done.fresh, shown=shown, told=done.drift, moved=moved)
+        for event in told:
             await self._kube.event(
                 about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
             )

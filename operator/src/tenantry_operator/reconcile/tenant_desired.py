@@ -31,6 +31,7 @@ def desired_tenant(
         connection_limit=absent.connection_limit(spec),
         settings=frozenset(absent.settings(spec).items()),
         adoption=Adoption(absent.adoption_policy(spec)),
+        lifecycle=absent.lifecycle(spec),
         deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
     )
 

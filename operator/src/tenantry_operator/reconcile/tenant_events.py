@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from tenantry_crds import DeletionPolicy, Tenant, absent
+from tenantry_crds import DeletionPolicy, Lifecycle, Tenant, absent
 from tenantry_crds.reasons import Reason
+from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.actions import Action, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_lifecycle import CLOSED, STATES
 from tenantry_operator.plan.tenant_reporting import BROKEN, REPAIRS, describe
 
 NAMED = 8
@@ -30,12 +32,29 @@ class DriftTold:
 NOTHING_TOLD: Final = DriftTold()
 
 
+MOVES = {
+    Reason.SUSPENDED: ("nobody logs in any more, and the services refuse the tenant; all else is kept", "Suspend"),
+    Reason.ARCHIVED: ("the login and the Secret are gone, and the services refuse the tenant", "Archive"),
+    Reason.RESUMED: ("the login and the services get at the data again", "Resume"),
+}
+
+
 @dataclass(frozen=True)
 class Event:
     type: str
     reason: Reason
     message: str
     action: str = "Reconcile"
+
+
+def moved_to(wanted: Lifecycle, done: Sequence[object], *, was: RowState | None, shown: str | None) -> Reason | None:
+    """Say which move of its lifecycle a Tenant made, if it did: `was` the registry before, `shown` the status."""
+    if not done:
+        return None
+    if wanted is Lifecycle.ACTIVE:
+        return Reason.RESUMED if was in CLOSED else None
+    reason = Reason(wanted.value)
+    return reason if was is not STATES[wanted] or shown != reason else None
 
 
 def events_of(
@@ -46,12 +65,13 @@ def events_of(
     fresh: bool,
     shown: Collection[str | None],
     told: DriftTold = NOTHING_TOLD,
+    moved: Reason | None = None,
 ) -> Iterator[Event]:
     """Tell what was made, changed, repaired or dropped, and a problem when it is new; at most two of it.
 
-    `shown` is what the status said before.
+    `shown` is what the status said before, `moved` the move that the Tenant made of its lifecycle.
     """
-    return islice(_events_of(tenant, problem, done, fresh=fresh, shown=shown, told=told), 2)
+    return islice(_events_of(tenant, problem, done, fresh=fresh, shown=shown, told=told, moved=moved), 2)
 
 
 def _events_of(
@@ -62,6 +82,7 @@ def _events_of(
     fresh: bool,
     shown: Collection[str | None],
     told: DriftTold,
+    moved: Reason | None,
 ) -> Iterator[Event]:
     if problem is not None and problem.reason not in shown:
         yield Event("Warning", problem.reason, problem.message)
@@ -73,14 +94,22 @@ def _events_of(
         said = f"changed by hand, and left so: {'; '.join(told.reported)}"[:NOTE_LIMIT]
         yield Event("Warning", Reason.DRIFTED, said, "Report")
     changes = [action for action in done if isinstance(action, Action) and not isinstance(action, RecordTenant)]
-    if not changes or (problem is not None and problem.reason in shown):
-        return
+    if changes and (problem is None or problem.reason not in shown):
+        yield from _made(problem, changes, fresh=fresh, told=told, moved=moved)
+    if moved is not None and problem is None:
+        message, action = MOVES[moved]
+        yield Event("Normal", moved, message, action)
+
+
+def _made(
+    problem: Problem | None, changes: Sequence[Action], *, fresh: bool, told: DriftTold, moved: Reason | None
+) -> Iterator[Event]:
     if fresh:
         if problem is None:
             yield Event("Normal", Reason.PROVISIONED, "schemas, roles and credentials are in place", "Provision")
     elif any(isinstance(action, WriteMarker) for action in changes):
         yield Event("Normal", Reason.ADOPTED, "what an earlier Tenant of this name left was taken over", "Adopt")
-    else:
+    elif moved is None:
         yield from _changes(changes, told)
 
 

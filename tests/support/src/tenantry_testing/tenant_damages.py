@@ -98,6 +98,11 @@ def _delete_secret(model: TenantModel) -> None:
     model.secrets.pop("acme-database", None)
 
 
+def _log_in(model: TenantModel) -> None:
+    """Log in as whoever has a login; the session lasts, whatever becomes of the login."""
+    model.logged_in |= {name for name, role in model.catalogue.roles.items() if role.login}
+
+
 def _give_schema_away(model: TenantModel) -> None:
     model.catalogue = replace(model.catalogue, schemas={**model.catalogue.schemas, NAMES.schema: "postgres"})
 
@@ -114,6 +119,8 @@ FOREIGN = ForeignGrant("table", "t_other.things", "t_other_owner", NAMES.login)
 DAMAGES = (
     *(_drop(role) for role in NAMES.roles if role != NAMES.owner),
     _alter(NAMES.login, login=False),
+    _alter(NAMES.login, login=True),
+    _alter(NAMES.readonly, login=True),
     _alter(NAMES.login, connection_limit=3, expires=True),
     _alter(NAMES.login, settings=frozenset({("search_path", "public"), ("work_mem", "1GB")})),
     _alter(NAMES.login, elevated=frozenset({"SUPERUSER"})),
@@ -123,6 +130,8 @@ DAMAGES = (
     _add("memberships", Membership(NAMES.app, "t_other_login_a")),
     _add("memberships", Membership("pg_read_all_data", NAMES.login, True)),
     _add("memberships", Membership(NAMES.migrator, NAMES.login, True)),
+    _add("memberships", Membership(NAMES.service_role("accounts"), service_login("accounts"))),
+    _add("memberships", Membership(NAMES.service_role("accounts"), NAMES.app)),
     _empty("memberships"),
     _add("schema_grants", Grant(NAMES.schema, PUBLIC, "USAGE"), Grant(NAMES.service_schema, NAMES.login, "USAGE")),
     _add("schema_grants", Grant(NAMES.schema, NAMES.app, "CREATE", True)),
@@ -142,6 +151,7 @@ DAMAGES = (
     _edit_secret(password=""),
     _edit_secret(password="line\nbreak"),
     _edit_secret(host="elsewhere", uri=""),
+    Damage("somebody logs in", _log_in),
     Damage("row lost", _lose_row),
     Damage("Secret renamed in the spec", _rename_secret),
 )

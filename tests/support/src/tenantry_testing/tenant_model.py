@@ -37,6 +37,8 @@ class TenantModel:
     secrets: dict[str, ObservedSecret] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     """What each login accepts."""
+    logged_in: frozenset[str] = frozenset()
+    """Roles that somebody has a session as."""
     keys_revoked: bool = False
     oid: int = 16384
     made: int = 0
@@ -52,7 +54,9 @@ class TenantModel:
         wanted = self.desired.secret_name
         others = tuple(one for name, one in sorted(self.secrets.items()) if name != wanted and one.ours)
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
-        return ObservedTenant(self.catalogue, row, self.secrets.get(wanted), others)
+        closed = {name for name, role in self.catalogue.roles.items() if not role.login}
+        catalogue = replace(self.catalogue, sessions=self.logged_in & closed)
+        return ObservedTenant(catalogue, row, self.secrets.get(wanted), others)
 
     def play_all(self, actions: Iterable[do.TenantAction]) -> None:
         for action in actions:
@@ -143,6 +147,7 @@ class TenantModel:
                 self.alter_role(role, elevated=self._role(role).elevated - set(attributes))
             case do.CloseLogin(role=role):
                 self.alter_role(role, login=False)
+                self.logged_in -= {role}
             case do.WriteMarker(role=role, marker=marker):
                 self._role(role)
                 self.catalogue = replace(held, marker_text=marker.text())
@@ -150,7 +155,7 @@ class TenantModel:
                 self._exists(m.role)
                 self._exists(m.member)
                 self.catalogue = replace(held, memberships=held.memberships | {m})
-            case do.RevokeMembership(membership=m):
+            case do.RevokeMembership(membership=m) | do.ShutOut(membership=m):
                 gone = frozenset(one for one in held.memberships if (one.role, one.member) == (m.role, m.member))
                 self.catalogue = replace(held, memberships=held.memberships - gone)
             case do.SetSetting(role=role, name=name, value=value):
