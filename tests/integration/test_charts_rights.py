@@ -14,7 +14,7 @@ from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.waiting import wait_until
 from tenantry_crds.kinds import KINDS
-from tenantry_testing.crd_examples import example
+from tenantry_testing.crd_examples import Body, example
 from tenantry_testing.helm import NAMESPACE, Helm
 from tenantry_testing.kubectl import Kubectl
 from tenantry_testing.operator_process import OperatorProcess
@@ -31,6 +31,17 @@ UNSEEN = {
     Right("tenantry.dev", "databaseservers", "get"),
     Right("tenantry.dev", "servicedeployments", "get"),
     Right("tenantry.dev", "migrationruns", "get"),
+    # Never asked for: the API server looks for it when a RoleBinding is written.
+    Right("rbac.authorization.k8s.io", "clusterroles", "bind"),
+}
+
+
+FURNISHED: Body = {
+    "quota": {"pods": "9"},
+    "limits": {"default": {"cpu": "1"}},
+    "roleBindings": [
+        {"role": role, "subjects": [{"kind": "User", "name": "jane"}]} for role in ("view", "edit", "admin")
+    ],
 }
 
 
@@ -106,7 +117,7 @@ class World:
 def live_as_a_tenant(world: World) -> None:
     world.make_server()
     world.wait_ready("databaseserver/primary")
-    body = example("Tenant", "acme", deletionProtection="Disabled", deletionPolicy="Delete")
+    body = example("Tenant", "acme", deletionProtection="Disabled", deletionPolicy="Delete", namespace=FURNISHED)
     world.kubectl("apply", "-f", "-", stdin=body)
     world.wait_ready("tenant/acme")
     world.kubectl("-n", NAMESPACE, "delete", "secret", "acme-database")
@@ -120,7 +131,30 @@ def live_as_a_tenant(world: World) -> None:
     change = '{"stringData": {"username": "somebody"}}'
     world.kubectl("-n", NAMESPACE, "patch", "secret", "acme-database", "--type=merge", "-p", change)
     world.wait_used("", "secrets", "update")
-    world.kubectl("delete", "tenant", "acme", f"--timeout={SECONDS:.0f}s")
+    live_in_a_namespace(world)
+    world.kubectl("delete", "tenant", "acme", "--wait=false")
+    world.wait_used("", "namespaces", "delete")
+    world.controllers.finish_namespace("acme")
+    world.kubectl("wait", "--for=delete", "tenant/acme", f"--timeout={SECONDS:.0f}s")
+
+
+def live_in_a_namespace(world: World) -> None:
+    """Change by hand all that the operator keeps, and then let it take away what may be taken away."""
+    hands = (
+        ("", "namespaces", "acme", '{"metadata": {"labels": {"pod-security.kubernetes.io/warn": null}}}'),
+        ("", "resourcequotas", "tenantry", '{"spec": {"hard": {"pods": "99"}}}'),
+        ("", "limitranges", "tenantry", '{"spec": {"limits": []}}'),
+        ("networking.k8s.io", "networkpolicies", "tenantry-default-deny", '{"spec": {"egress": [{}]}}'),
+        ("rbac.authorization.k8s.io", "rolebindings", "tenantry-admin", '{"subjects": []}'),
+    )
+    for group, resource, name, change in hands:
+        world.kubectl("-n", "acme", "patch", resource, name, "--type=merge", "-p", change)
+        world.wait_used(group, resource, "update")
+    world.wait_ready("tenant/acme")
+    emptied = '{"spec": {"namespace": {"quota": null, "limits": null, "networkPolicy": "None", "roleBindings": null}}}'
+    world.kubectl("patch", "tenant", "acme", "--type=merge", "-p", emptied)
+    for group, resource, _, _ in hands[1:]:
+        world.wait_used(group, resource, "delete")
 
 
 def live_as_a_service(world: World) -> None:

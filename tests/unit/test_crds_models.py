@@ -60,7 +60,7 @@ def test_a_status_is_written_in_camel_case_without_what_is_absent() -> None:
 
 def test_an_absent_field_of_a_tenant_means() -> None:
     spec = Tenant.model_validate(example("Tenant", "acme")).spec
-    assert absent.effective(spec).model_dump(by_alias=True, mode="json") == {
+    assert absent.effective(spec, "acme").model_dump(by_alias=True, mode="json") == {
         "connectionLimit": 20,
         "settings": {
             "statement_timeout": "30s",
@@ -73,6 +73,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
         "deletionPolicy": "Retain",
         "deletionProtection": "Enabled",
         "driftPolicy": "Repair",
+        "namespace": None,
     }
     assert absent.secret_name(spec, "acme") == "acme-database"
 
@@ -85,6 +86,17 @@ def test_a_given_field_of_a_tenant_wins_and_leaves_the_others() -> None:
     assert (settings["lock_timeout"], settings["work_mem"], settings["statement_timeout"]) == ("1s", "8MB", "30s")
     assert (absent.connection_limit(spec), absent.secret_name(spec, "acme")) == (5, "mine")
     assert absent.deletion_policy(spec) == "Delete"
+
+
+def test_an_absent_field_of_a_namespace_means() -> None:
+    spec = Tenant.model_validate(example("Tenant", "acme", namespace={})).spec
+    effective = absent.effective(spec, "acme").namespace
+    assert effective is not None
+    assert effective.model_dump(by_alias=True, mode="json") == {
+        "name": "acme",
+        "networkPolicy": "DefaultDeny",
+        "podSecurity": "restricted",
+    }
 
 
 def test_an_absent_field_of_a_server_means() -> None:

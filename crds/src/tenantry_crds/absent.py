@@ -13,6 +13,7 @@ from tenantry_crds.tenant import (
     TenantMigrations,
     TenantSpec,
 )
+from tenantry_crds.tenantnamespace import EffectiveNamespace, NetworkPolicyMode, PodSecurity, TenantNamespace
 
 CONNECTION_LIMIT = 20
 SETTINGS = {
@@ -74,7 +75,16 @@ def migrations(spec: TenantSpec) -> TenantMigrations:
     return TenantMigrations(wave=given.wave, hold=bool(given.hold))
 
 
-def effective(spec: TenantSpec) -> TenantEffective:
+def namespace(given: TenantNamespace, tenant: str) -> EffectiveNamespace:
+    """Say what a Tenant's namespace is; without the whole part there is none."""
+    return EffectiveNamespace(
+        name=given.name or tenant,
+        network_policy=given.network_policy or NetworkPolicyMode.DEFAULT_DENY,
+        pod_security=given.pod_security or PodSecurity.RESTRICTED,
+    )
+
+
+def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
     """All of the above in the form of the status."""
     return TenantEffective(
         connection_limit=connection_limit(spec),
@@ -85,6 +95,7 @@ def effective(spec: TenantSpec) -> TenantEffective:
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
         drift_policy=drift_policy(spec),
+        namespace=namespace(spec.namespace, tenant) if spec.namespace else None,
     )
 
 

@@ -22,6 +22,7 @@ class ConditionType(StrEnum):
     MIGRATIONS_UP_TO_DATE = "MigrationsUpToDate"
     DRIFT_DETECTED = "DriftDetected"
     SUSPENDED = "Suspended"
+    NAMESPACE_READY = "NamespaceReady"
     DELETING = "Deleting"
     REACHABLE = "Reachable"
     PRIVILEGES_SUFFICIENT = "PrivilegesSufficient"

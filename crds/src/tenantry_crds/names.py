@@ -17,6 +17,8 @@ LABEL_REVISION = f"{GROUP}/revision"
 
 # The uid of the object that a Secret was made for: a Secret of the right name but of another uid is not ours.
 ANNOTATION_OWNER_UID = f"{GROUP}/owner-uid"
+# On a namespace that outlived its Tenant: `released`. The next Tenant of its name may have it.
+ANNOTATION_STATE = f"{GROUP}/state"
 ANNOTATION_PASSWORD_APPLIED = f"{GROUP}/password-applied"
 
 # How a MigrationRun ended. Without it the run is looked at again from what the schemas say.

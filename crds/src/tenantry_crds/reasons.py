@@ -36,6 +36,7 @@ class Reason(StrEnum):
     DRAINING = "Draining"
     MIGRATING = "Migrating"
     WAITING_FOR_RUN = "WaitingForRun"
+    NAMESPACE_TERMINATING = "NamespaceTerminating"
     # what a person has to cure
     NOT_OURS = "NotOurs"
     DATA_MISSING = "DataMissing"
@@ -96,9 +97,14 @@ _WAIT = "Wait; the operator goes on by itself."
 _OPEN = "Nothing; spec.lifecycle Active gives access back."
 _CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
 
+_LOOKED_AT = (
+    C.READY, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE, C.DRIFT_DETECTED,
+    C.SUSPENDED, C.NAMESPACE_READY, C.REACHABLE, C.PRIVILEGES_SUFFICIENT,
+)  # fmt: skip
+
 TABLE: tuple[Entry, ...] = (
     Entry(Reason.RECONCILED, (C.RECONCILING, C.STALLED), "Everything is as the spec wants it; nothing blocks."),
-    Entry(Reason.PROVISIONED, (C.READY, C.DATABASE_READY), "Schemas, roles and grants are in place."),
+    Entry(Reason.PROVISIONED, (C.READY, C.DATABASE_READY, C.NAMESPACE_READY), "What the spec asks for is in place."),
     Entry(Reason.ACTIVE, (C.SUSPENDED,), "The tenant's login and the services get at its data."),
     Entry(Reason.SUSPENDED, _CLOSED, "By wish nobody gets at the tenant; data, roles and Secret are kept.", _OPEN),
     Entry(Reason.ARCHIVED, _CLOSED, "By wish nobody gets in, and no credentials exist; the data is kept.", _OPEN),
@@ -128,21 +134,7 @@ TABLE: tuple[Entry, ...] = (
         (C.MIGRATIONS_UP_TO_DATE,),
         "A MigrationRun has moved the schema to a revision that is not released yet.",
     ),
-    Entry(
-        Reason.PROVISIONING,
-        (
-            C.READY,
-            C.DATABASE_READY,
-            C.CREDENTIALS_READY,
-            C.MIGRATIONS_UP_TO_DATE,
-            C.DRIFT_DETECTED,
-            C.SUSPENDED,
-            C.REACHABLE,
-            C.PRIVILEGES_SUFFICIENT,
-        ),
-        "Not all is in place yet.",
-        _WAIT,
-    ),
+    Entry(Reason.PROVISIONING, _LOOKED_AT, "Not all is in place yet.", _WAIT),
     Entry(Reason.SUSPENDING, (C.SUSPENDED,), "Access is to be taken, and not all is taken; Ready says why.", _WAIT),
     Entry(Reason.RESUMING, (C.SUSPENDED,), "Access is to be given back, and is not yet; Ready says why.", _WAIT),
     Entry(Reason.DELETING, (C.READY, C.DELETING), "The object is being deleted.", _WAIT),
@@ -173,8 +165,14 @@ TABLE: tuple[Entry, ...] = (
         "Wait, or delete the other one.",
     ),
     Entry(
+        Reason.NAMESPACE_TERMINATING,
+        (C.READY, C.NAMESPACE_READY, C.DELETING),
+        "The tenant's namespace is being deleted; it is waited for, and made anew if the Tenant stays.",
+        "Wait; if it lasts, remove what the message names, as objects with finalizers of somebody else.",
+    ),
+    Entry(
         Reason.NOT_OURS,
-        (C.READY, C.STALLED, C.DATABASE_READY, C.CREDENTIALS_READY, C.DELETING),
+        (C.READY, C.STALLED, C.DATABASE_READY, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
         "Something of this name exists and belongs to somebody else, or to another installation; it is left alone.",
         "Choose another name, or remove what is named in the message if it is not needed.",
     ),
@@ -271,7 +269,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.INVALID_SPEC,
-        (C.READY, C.STALLED),
+        (C.READY, C.STALLED, C.NAMESPACE_READY),
         "The spec has something that this version of the operator does not know, or that cannot be.",
         "Change or remove what the message names, or upgrade the operator.",
     ),
@@ -343,7 +341,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.KUBERNETES_ERROR,
-        (C.READY, C.STALLED, C.CREDENTIALS_READY, C.DELETING),
+        (C.READY, C.STALLED, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
         "The API server refused or failed a request.",
         "Read the message; check the operator's rights and admission policies.",
     ),

@@ -117,6 +117,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.RELEASED: ("tenantry plan -f <file>",),
     R.DELETED: ("tenantry tenant list",),
     R.RESUMED: (_STATUS,),
+    R.NAMESPACE_TERMINATING: (_STATUS, "kubectl describe namespace <namespace>"),
     R.CRD_OUTDATED: (_DOCTOR, "helm upgrade --install tenantry-crds charts/tenantry-crds -n tenantry-system"),
 }
 """A reason to the commands, in the order in which they are typed."""

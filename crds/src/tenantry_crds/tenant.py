@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tenantry_crds.base import DnsLabel, DnsSubdomain, KubeObject, ObservedGeneration, Part, Rule
 from tenantry_crds.conditions import Conditions
+from tenantry_crds.tenantnamespace import EffectiveNamespace, TenantNamespace
 
 # The largest value of each unit stays below the 2^31 ms that Postgres can hold.
 TIMEOUT = r"^(0|[1-9][0-9]{0,8}ms|[1-9][0-9]{0,5}s|[1-9][0-9]{0,3}min|[1-9][0-9]?h)$"
@@ -185,6 +186,10 @@ class TenantSpec(Part):
             "Absent: Active."
         ),
     ] = None
+    namespace: Annotated[
+        TenantNamespace | None,
+        Field(description="A namespace of the tenant's own. It can be added, and not removed. Absent: none."),
+    ] = None
     deletion_policy: Annotated[
         DeletionPolicy | None,
         Field(
@@ -218,6 +223,20 @@ class TenantSpec(Part):
             " && (!has(self.databaseServer) || self.databaseServer == oldSelf.databaseServer)",
             message="databaseServer cannot be set, changed or removed after creation: the data stays where it is",
             field_path=".databaseServer",
+        ),
+        Rule(
+            name="tenant-namespace-is-not-removed",
+            rule="!has(oldSelf.__namespace__) || has(self.__namespace__)",
+            message="namespace cannot be removed: delete the Tenant, and apply it without",
+            field_path=".namespace",
+        ),
+        Rule(
+            name="tenant-namespace-name-is-immutable",
+            rule="!has(oldSelf.__namespace__) || !has(self.__namespace__)"
+            " || has(self.__namespace__.name) == has(oldSelf.__namespace__.name)"
+            " && (!has(self.__namespace__.name) || self.__namespace__.name == oldSelf.__namespace__.name)",
+            message="namespace.name cannot be set, changed or removed once there is a namespace",
+            field_path=".namespace.name",
         ),
     )
 
@@ -261,6 +280,7 @@ class TenantEffective(Part):
         DriftPolicy | None, Field(description="What is done about a change by hand on the server.")
     ] = None
     migrations: Annotated[TenantMigrations | None, Field(description="When MigrationRuns move the tenant.")] = None
+    namespace: Annotated[EffectiveNamespace | None, Field(description="The namespace of the tenant's own.")] = None
 
 
 class TenantStatus(Part):

@@ -17,8 +17,10 @@ from tenantry_operator.clients.kube import (
     Configuration,
     Kube,
     RawObject,
+    Resource,
 )
 from tenantry_operator.clients.postgres import Servers
+from tenantry_operator.clients.resources import NAMESPACE_CHILDREN
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.election import Election
@@ -35,6 +37,7 @@ from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
 from tenantry_operator.reconcile.tenant import TenantReconciler
+from tenantry_operator.reconcile.tenant_namespace import tenant_of
 from tenantry_operator.running import HealthLimits, Operator
 from tenantry_operator.settings import OperatorSettings
 
@@ -102,7 +105,17 @@ def watched_resources(settings: OperatorSettings, cache: ObjectCache) -> Sequenc
         Watched(SERVICEDEPLOYMENTS, itself("ServiceDeployment")),
         Watched(DEPLOYMENTS, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),
         Watched(HTTPROUTES, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),
+        *(_of_tenants(resource, cache) for resource in (NAMESPACES, *NAMESPACE_CHILDREN)),
         Watched(SECRETS, lambda obj: users_of(obj, cache), namespace=settings.namespace, metadata_only=True),
+    )
+
+
+def _of_tenants(resource: Resource, cache: ObjectCache) -> Watched:
+    return Watched(
+        resource,
+        lambda obj: tenant_of(resource.kind, obj, cache),
+        labels=names.LABEL_TENANT,
+        metadata_only=True,
     )
 
 

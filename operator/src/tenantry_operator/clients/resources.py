@@ -44,6 +44,8 @@ SECRETS = _core("secrets", "Secret")
 SERVICES = _core("services", "Service")
 PODS = _core("pods", "Pod")
 CONFIGMAPS = _core("configmaps", "ConfigMap")
+RESOURCEQUOTAS = _core("resourcequotas", "ResourceQuota")
+LIMITRANGES = _core("limitranges", "LimitRange")
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
@@ -52,6 +54,11 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=Tru
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 GATEWAYS = Resource("gateway.networking.k8s.io", "v1", "gateways", "Gateway", namespaced=True)
 HTTPROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", namespaced=True)
+NETWORKPOLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
+ROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", namespaced=True)
+NAMESPACE_CHILDREN = (RESOURCEQUOTAS, LIMITRANGES, NETWORKPOLICIES, ROLEBINDINGS)
+"""What is made in a Tenant's namespace."""
+
 CUSTOMRESOURCEDEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )

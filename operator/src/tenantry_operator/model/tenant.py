@@ -10,6 +10,7 @@ from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
 
 PUBLIC: Final = "PUBLIC"
 """The grantee that is everybody."""
@@ -175,6 +176,7 @@ class ObservedTenant:
     """Secrets of this Tenant under other names, from an earlier `secretName`."""
     departed: frozenset[str] = frozenset()
     """UIDs in the marker and the row that no Tenant of this cluster has; looked up only when they may be taken from."""
+    namespace: ObservedNamespace | None = None
 
 
 class Leaving(StrEnum):
@@ -224,3 +226,4 @@ class DesiredTenant:
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     deletion: Deletion | None = None
     drift: DriftRule = NO_RULE
+    namespace: DesiredNamespace | None = None

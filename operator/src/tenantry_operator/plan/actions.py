@@ -1,6 +1,8 @@
 """The actions of a Tenant's plan: a closed union. Each is safe to repeat, and says why it is there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
 
@@ -222,6 +224,28 @@ class DeleteSecret(Action):
     observed: ObservedSecret
 
 
+@dataclass(frozen=True, kw_only=True)
+class CreateObject(Action):
+    """Make the tenant's namespace, or an object in it."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaceObject(Action):
+    """Write the whole object, unless it was changed since it was observed."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteObject(Action):
+    kind: str
+    name: str
+    namespace: str
+    uid: str
+
+
 ServerAction = (
     CreateRole
     | AlterRole
@@ -251,7 +275,9 @@ ServerAction = (
 )
 """Done in the tenant's database; LeaveDatabase in the one that it names."""
 
-TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret
+NamespaceAction = CreateObject | ReplaceObject | DeleteObject
+
+TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret | NamespaceAction
 
 TAKEN_BACK = (
     StripRole,

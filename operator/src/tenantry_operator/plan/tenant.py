@@ -12,10 +12,12 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import tenant_lifecycle as lifecycle
-from tenantry_operator.plan.actions import TenantAction, WriteMarker
+from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
+from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import whose
 from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
+from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
 from tenantry_operator.plan.tenant_reporting import sort_out
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
 
@@ -43,6 +45,8 @@ class Plan:
     """What answers to a change by hand, be it among the actions or left undone."""
     held: tuple[TenantAction, ...] = field(default=(), compare=False)
     """What is left undone, since drift is only reported."""
+    namespace_problem: Problem | None = field(default=None, compare=False)
+    """What is the matter with the namespace; the rest of the plan is carried out all the same."""
 
     @property
     def is_empty(self) -> bool:
@@ -116,7 +120,21 @@ def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
     before = desired.drift.before
     known = actions if before is None else _presence_actions(before, observed)
     found = sort_out(desired, observed, actions, before=known)
-    return Plan(found.actions, id=tenant_id(desired, observed), drift=found.drift, held=found.held)
+    return Plan(
+        _with_namespace(desired, observed, tuple(found.actions)),
+        id=tenant_id(desired, observed),
+        drift=found.drift,
+        held=found.held,
+        namespace_problem=namespace_problem(desired, observed.namespace),
+    )
+
+
+def _with_namespace(
+    desired: DesiredTenant, observed: ObservedTenant, actions: tuple[TenantAction, ...]
+) -> tuple[TenantAction, ...]:
+    """Put the namespace before the database, which may fail, and after the registry, which says that we are here."""
+    told = 1 if actions and isinstance(actions[0], RecordTenant) else 0
+    return (*actions[:told], *namespace_actions(desired, observed.namespace), *actions[told:])
 
 
 def _presence_actions(desired: DesiredTenant, observed: ObservedTenant) -> list[TenantAction]:
@@ -159,7 +177,9 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
     if missing is not None:
         return Plan(refusal=Refusal(*missing), id=identity)
-    return Plan(deletion_actions(desired, mine, leaving=deletion.leaving), id=identity)
+    actions = deletion_actions(desired, mine, leaving=deletion.leaving)
+    waits = namespace_waited_for(desired, observed.namespace, leaving=deletion.leaving)
+    return Plan(actions, id=identity, namespace_problem=waits)
 
 
 def own_part(desired: DesiredTenant, observed: ObservedTenant) -> ObservedTenant:

@@ -17,6 +17,7 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteMarker,
 )
+from tenantry_operator.plan.tenant_namespace import namespace_leaving
 
 LEAVES = "the Tenant is being deleted"
 
@@ -27,6 +28,7 @@ def deletion_actions(desired: DesiredTenant, mine: ObservedTenant, *, leaving: L
     on_server = _drop if drop else _release
     return (
         *_record(mine, State.RELEASED),
+        *namespace_leaving(desired, mine.namespace, leaving=leaving),
         *on_server(desired, mine.catalogue),
         *_delete_secrets(mine),
         *(_record(mine, State.DELETED) if drop or _never_had_data(mine) else ()),

@@ -53,6 +53,15 @@ class TenantVerdict:
     """What was changed by hand and is not put right; None when the pass did not come so far as to look."""
     access_taken: bool | None = None
     """Whether nobody gets at the data; None when the pass did not look."""
+    namespace: "NamespaceVerdict | None" = None
+    """None when the pass did not come so far as to look at it."""
+
+
+@dataclass(frozen=True)
+class NamespaceVerdict:
+    """What a pass came to about the namespace; without a problem it is in place."""
+
+    problem: Problem | None = None
 
 
 def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> TenantStatus:
@@ -63,7 +72,7 @@ def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> T
         "observed_generation": tenant.metadata.generation,
         "phase": _phase(tenant, verdict),
         "conditions": said,
-        "effective": absent.effective(tenant.spec),
+        "effective": absent.effective(tenant.spec, tenant.metadata.name),
         "drift": drift_listed(verdict.drift, before.drift, now=now),
     }
     return before.model_copy(update=changes | _learnt(verdict))
@@ -110,6 +119,8 @@ def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     yield _credentials(verdict)
     yield _migrations(tenant, verdict)
     yield drift_said(verdict.drift)
+    if tenant.spec.namespace is not None:
+        yield _namespace(verdict)
 
 
 def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
@@ -162,6 +173,15 @@ def _credentials(verdict: TenantVerdict) -> Said:
     if problem is not None and problem.reason in ABOUT_CREDENTIALS | {Reason.NOT_OURS}:
         return Said(ConditionType.CREDENTIALS_READY, "False", problem.reason, problem.message)
     return Said(ConditionType.CREDENTIALS_READY, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
+
+
+def _namespace(verdict: TenantVerdict) -> Said:
+    kind, seen = ConditionType.NAMESPACE_READY, verdict.namespace
+    if seen is None:
+        return Said(kind, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
+    if seen.problem is None:
+        return Said(kind, "True", Reason.PROVISIONED)
+    return Said(kind, "False", seen.problem.reason, seen.problem.message)
 
 
 def _migrations(tenant: Tenant, verdict: TenantVerdict) -> Said:

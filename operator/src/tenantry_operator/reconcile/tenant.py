@@ -35,7 +35,7 @@ from tenantry_operator.plan.status import (
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import BROKEN, held_problem
-from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
+from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict, tenant_status
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
@@ -44,6 +44,7 @@ from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, d
 from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of, moved_to
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
 from tenantry_operator.reconcile.tenant_look import Look
+from tenantry_operator.reconcile.tenant_namespace import Children, has_namespace, look_at_namespace, versions_seen
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
 from tenantry_operator.settings import OperatorSettings
 
@@ -80,6 +81,7 @@ class Pass:
     seen: Seen | None = None
     """What all this was concluded from; None when it is not known any more."""
     drift: DriftTold = NOTHING_TOLD
+    children: Children = frozenset()
 
 
 class TenantReconciler:
@@ -177,7 +179,7 @@ class TenantReconciler:
         name = absent.secret_name(tenant.spec, tenant.metadata.name)
         uid = tenant.metadata.uid
         secret = await observe_secret(self._kube, name, self._settings.namespace, owner_uid=uid)
-        return tenant.status.id is None and (secret is None or not secret.ours)
+        return not (tenant.status.id or (secret and secret.ours) or await has_namespace(self._kube, tenant))
 
     async def _registry(self) -> ServerAddress:
         try:
@@ -219,8 +221,9 @@ class TenantReconciler:
         problem = problem or refused or held_problem(plan.held, desired, observed)
         count_drift(self._metrics, tenant, plan, done=executed.done)
         complete = problem is None
+        beside = executed.namespace_problem or plan.namespace_problem
         verdict = TenantVerdict(
-            problem,
+            problem or beside,
             desired=desired,
             id=plan.id,
             version=catalogue.version or (desired.released if complete else None),
@@ -228,17 +231,19 @@ class TenantReconciler:
             credentials_in_place=complete or _only_left_out(problem),
             drift=drift_left(plan, executed.done),
             access_taken=is_taken(desired, observed, executed.done),
+            namespace=NamespaceVerdict(beside),
         )
         seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
-        secret_version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
+        version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
         return Pass(
             verdict,
             tuple(executed.done),
             fresh=catalogue.marker is None,
             was=registered.row.state if registered.row else None,
             seen=seen,
-            secret_version=secret_version,
+            secret_version=version,
             drift=drift_told(tenant, desired, plan),
+            children=execution.children.after(observed.namespace),
         )
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
@@ -276,7 +281,7 @@ class TenantReconciler:
                 prepared = await observe_claim(connection) == claim(desired.installation, address.name)
         except (DatabaseError, psycopg.Error) as error:
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
-        observed = ObservedTenant(catalogue, row)
+        observed = ObservedTenant(catalogue, row, namespace=await look_at_namespace(self._kube, desired.namespace))
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
             return observed, facts, prepared
@@ -316,7 +321,7 @@ class TenantReconciler:
         if problem is None and desired is not None and asked_for(left) == asked_for(body):
             secret = (desired.secret_name, desired.secret_namespace)
             versions = (left["metadata"]["resourceVersion"], done.secret_version)
-            self._sweep.settle(tenant.metadata.name, secret, versions=versions)
+            self._sweep.settle(tenant.metadata.name, secret, versions=versions, children=done.children)
         if problem is None or problem.lasting:
             if done.seen is not None:
                 self._sweep.remember(tenant.metadata.name, done.seen)
@@ -370,9 +375,9 @@ def _has_let_go(body: RawObject) -> bool:
 
 
 def _seen(desired: DesiredTenant, registered: Registered, facts: str, observed: ObservedTenant) -> Seen:
-    secret = observed.secret
+    secret, children = observed.secret, versions_seen(observed.namespace)
     held = (secret.name, secret.namespace, secret.resource_version) if secret else None
-    return Seen(desired.place, in_bulk(registered.row), registered.released, digest(facts), held)
+    return Seen(desired.place, in_bulk(registered.row), registered.released, digest(facts), held, children)
 
 
 def _only_left_out(problem: Problem | None) -> bool:

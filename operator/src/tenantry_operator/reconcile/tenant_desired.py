@@ -8,6 +8,7 @@ from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
+from tenantry_operator.reconcile.tenant_namespace import desired_namespace
 from tenantry_operator.settings import OperatorSettings
 
 
@@ -33,6 +34,7 @@ def desired_tenant(
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),
         deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
+        namespace=desired_namespace(spec, names.name),
     )
 
 

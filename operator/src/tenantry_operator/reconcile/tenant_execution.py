@@ -9,6 +9,7 @@ import psycopg
 
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
+from tenantry_operator.apply.namespace import apply_on_namespace
 from tenantry_operator.apply.passwords import new_password, scram_verifier
 from tenantry_operator.apply.registry import record
 from tenantry_operator.apply.secrets import WantedSecret, delete_secret, write_secret
@@ -23,10 +24,14 @@ from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
 from tenantry_operator.observe.tenant import parse_facts, read_facts
 from tenantry_operator.plan.actions import (
+    CreateObject,
+    DeleteObject,
     DeleteSecret,
     LeaveDatabase,
     Migrate,
+    NamespaceAction,
     RecordTenant,
+    ReplaceObject,
     RevokeForeign,
     ServerAction,
     SetPassword,
@@ -35,6 +40,7 @@ from tenantry_operator.plan.actions import (
 )
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+from tenantry_operator.reconcile.tenant_namespace import ChildVersions, is_namespace_itself, namespace_refused
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +61,8 @@ class Executed:
     done: list[TenantAction] = field(default_factory=list)
     problem: Problem | None = None
     """Why it was not done to the end, or what of it was left out."""
+    namespace_problem: Problem | None = None
+    """Why the namespace is not as wanted; it stops nothing else."""
 
 
 def database_problem(error: BaseException, *, server: str) -> Problem:
@@ -100,6 +108,8 @@ class TenantExecution:
         self._oid: int | None = None
         self.secret_version: str | None = None
         """The resourceVersion of the Secret, if it was written."""
+        self.children = ChildVersions()
+        """What was made, changed and removed of the namespace."""
 
     async def run(self, desired: DesiredTenant, observed: ObservedTenant, actions: Sequence[TenantAction]) -> Executed:
         """Do the actions in order. Raises nothing that is expected."""
@@ -108,6 +118,9 @@ class TenantExecution:
         self._oid = login.oid if login else None
         for where, group in groupby(actions, _where):
             members = tuple(group)
+            if where == "namespace":
+                executed.namespace_problem = await self._on_namespace(members, executed)
+                continue
             problem = await self._group(where, members, desired=desired, observed=observed, executed=executed)
             if problem is not None:
                 executed.problem = problem
@@ -144,6 +157,24 @@ class TenantExecution:
         except ApiError as error:
             return kubernetes_problem(error)
         return None
+
+    async def _on_namespace(self, actions: Sequence[TenantAction], executed: Executed) -> Problem | None:
+        """Do what can be done: an object that is refused keeps none of the others from being made."""
+        first = None
+        for action in actions:
+            if not isinstance(action, NamespaceAction):
+                continue
+            try:
+                written = await apply_on_namespace(self._kube, action)
+            except ApiError as error:
+                self._metrics.actions.labels("Tenant", type(action).__name__, "failed").inc()
+                first = first or namespace_refused(action, error)
+                if is_namespace_itself(action):
+                    break
+                continue
+            self.children.note(action, written, self._cache)
+            self._done(executed, action)
+        return first
 
     async def _on_server(
         self,
@@ -231,6 +262,8 @@ def _where(action: TenantAction) -> str:
         return "registry"
     if isinstance(action, LeaveDatabase):
         return "elsewhere"
+    if isinstance(action, CreateObject | ReplaceObject | DeleteObject):
+        return "namespace"
     return "cluster" if isinstance(action, WriteSecret | DeleteSecret) else "server"
 
 

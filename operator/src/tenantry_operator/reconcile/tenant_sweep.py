@@ -19,6 +19,7 @@ from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Seen:
     released: str | None
     facts: bytes
     secret: SecretSeen | None
+    children: Children = frozenset()
+    """The namespace and what is in it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Settled:
     """Name and namespace."""
     tenant_version: str | None
     secret_version: str | None
+    children: Children = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,16 @@ class TenantSweep:
         self._settled.pop(name, None)
         self._quiet.pop(name, None)
 
-    def settle(self, name: str, secret: tuple[str, str], *, versions: tuple[str, str | None]) -> None:
+    def settle(
+        self,
+        name: str,
+        secret: tuple[str, str],
+        *,
+        versions: tuple[str, str | None],
+        children: Children = frozenset(),
+    ) -> None:
         """Remember that a pass left the Tenant and its Secret at these versions; the cache may be past them already."""
-        self._settled[name] = Settled(secret, *versions)
+        self._settled[name] = Settled(secret, *versions, children)
 
     def is_settled(self, name: str) -> bool:
         """Whether a pass would only answer to what the last one wrote itself.
@@ -102,10 +113,12 @@ class TenantSweep:
         that a sweep asks for is needed: it looks where no event comes from.
         """
         settled = self._settled.get(name)
-        return settled is not None and settled == self._held(name, settled.secret)
+        return settled is not None and settled == self._held(name, settled)
 
-    def _held(self, name: str, secret: tuple[str, str]) -> "Settled":
-        return Settled(secret, self._version(Key(KIND, name)), self._version(Key("Secret", *secret)))
+    def _held(self, name: str, settled: Settled) -> Settled:
+        secret = self._version(Key("Secret", *settled.secret))
+        children = versions_now(self._cache, settled.children)
+        return Settled(settled.secret, self._version(Key(KIND, name)), secret, children)
 
     def _version(self, key: Key) -> str | None:
         body = self._cache.get(key)
@@ -177,7 +190,8 @@ class TenantSweep:
             if seen is None:
                 continue  # a pass began meanwhile, and sees for itself
             mark, facts = found[name]
-            now = Seen(_place(address), rows.get(name), released, facts or seen.facts, seen.secret)
+            children = versions_now(self._cache, seen.children)
+            now = Seen(_place(address), rows.get(name), released, facts or seen.facts, seen.secret, children)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:

@@ -48,6 +48,16 @@ class RuleExample:
     before: Body | None = None
 
 
+def _bound(role: str = "edit", **subject: JsonValue) -> Body:
+    return {"roleBindings": [{"role": role, "subjects": [subject]}]}
+
+
+def _without(body: Body, name: str) -> Body:
+    """Say of a field that it is to be removed: what `apply` does not find in an object, it leaves."""
+    spec = body["spec"]
+    return {**body, "spec": {**(spec if isinstance(spec, dict) else {}), name: None}}
+
+
 RULE_EXAMPLES: tuple[RuleExample, ...] = (
     RuleExample(
         rule="tenant-name",
@@ -81,6 +91,32 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         field="spec.credentials.secretName",
         accepted=example("Tenant", "secret-rule", credentials={"secretName": "acme-postgres"}),
         refused=example("Tenant", "secret-rule", credentials={"secretName": "tenantry-accounts-database-primary"}),
+    ),
+    RuleExample(
+        rule="tenant-namespace-is-not-removed",
+        field="spec.namespace",
+        before=example("Tenant", "namespace-kept", namespace={"name": "kept"}),
+        accepted=example("Tenant", "namespace-kept", namespace={"name": "kept", "podSecurity": "baseline"}),
+        refused=_without(example("Tenant", "namespace-kept"), "namespace"),
+    ),
+    RuleExample(
+        rule="tenant-namespace-name-is-immutable",
+        field="spec.namespace.name",
+        before=example("Tenant", "namespace-rule", namespace={"quota": {"pods": "5"}}),
+        accepted=example("Tenant", "namespace-rule", namespace={"quota": {"pods": "6"}}),
+        refused=example("Tenant", "namespace-rule", namespace={"name": "other", "quota": {"pods": "5"}}),
+    ),
+    RuleExample(
+        rule="tenant-namespace-is-not-the-systems",
+        field="spec.namespace.name",
+        accepted=example("Tenant", "namespace-name", namespace={"name": "acme-eu"}),
+        refused=example("Tenant", "namespace-name", namespace={"name": "kube-acme"}),
+    ),
+    RuleExample(
+        rule="tenant-subject-has-a-namespace-only-as-a-service-account",
+        field="spec.namespace.roleBindings[0].subjects[0].namespace",
+        accepted=example("Tenant", "subject-rule", namespace=_bound(kind="ServiceAccount", name="ci", namespace="ci")),
+        refused=example("Tenant", "subject-rule", namespace=_bound(kind="User", name="jane", namespace="ci")),
     ),
     RuleExample(
         rule="server-name",
@@ -126,6 +162,9 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("ServiceDeployment", "a" * 41),
     ),
 )
+
+
+_JANE: tuple[JsonValue, ...] = ({"role": "edit", "subjects": [{"kind": "User", "name": "jane"}]},)
 
 
 @dataclass(frozen=True)
@@ -180,6 +219,30 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         "secret-name-wrong",
         "spec.credentials.secretName",
         example("Tenant", "acme", credentials={"secretName": "../etc"}),
+    ),
+    BadInput(
+        "namespace-role-outside-the-list",
+        "spec.namespace.roleBindings[0].role",
+        example("Tenant", "acme", namespace=_bound("cluster-admin", kind="User", name="jane")),
+    ),
+    BadInput(
+        "namespace-role-twice",
+        "spec.namespace.roleBindings[1]",
+        example("Tenant", "acme", namespace={"roleBindings": [*_JANE, *_JANE]}),
+    ),
+    BadInput("namespace-name-wrong", "spec.namespace.name", example("Tenant", "acme", namespace={"name": "a.b"})),
+    BadInput(
+        "quota-negative", "spec.namespace.quota.pods", example("Tenant", "acme", namespace={"quota": {"pods": "-1"}})
+    ),
+    BadInput(
+        "quota-too-large",
+        "spec.namespace.quota.requests.memory",
+        example("Tenant", "acme", namespace={"quota": {"requests.memory": "9000Pi"}}),
+    ),
+    BadInput(
+        "pod-security-unknown",
+        "spec.namespace.podSecurity",
+        example("Tenant", "acme", namespace={"podSecurity": "strict"}),
     ),
     BadInput("host-list", "spec.host", example("DatabaseServer", "primary", host="a.example.com,b.example.com")),
     BadInput("host-socket", "spec.host", example("DatabaseServer", "primary", host="/var/run/postgresql")),

@@ -21,6 +21,7 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+from tenantry_testing.namespace_model import NamespaceModel
 
 
 class Impossible(Exception):
@@ -43,6 +44,7 @@ class TenantModel:
     oid: int = 16384
     made: int = 0
     chosen: str = ""
+    namespace: NamespaceModel = field(default_factory=NamespaceModel)
 
     @property
     def names(self) -> TenantNames:
@@ -56,7 +58,7 @@ class TenantModel:
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
         closed = {name for name, role in self.catalogue.roles.items() if not role.login}
         catalogue = replace(self.catalogue, sessions=self.logged_in & closed)
-        return ObservedTenant(catalogue, row, self.secrets.get(wanted), others)
+        return ObservedTenant(catalogue, row, self.secrets.get(wanted), others, namespace=self.namespace.observe())
 
     def play_all(self, actions: Iterable[do.TenantAction]) -> None:
         for action in actions:
@@ -75,6 +77,9 @@ class TenantModel:
             do.CreateRole: self._create_role,
             do.CreateSchema: self._create_schema,
         }
+        if isinstance(action, do.NamespaceAction):
+            self.namespace.play(action)
+            return
         handler = handlers.get(type(action))
         if handler is not None:
             handler(action)
@@ -291,7 +296,9 @@ def in_steps(actions: Iterable[do.TenantAction]) -> list[tuple[do.TenantAction, 
     steps: list[tuple[do.TenantAction, ...]] = []
     here: list[do.ServerAction] = []
     for action in actions:
-        if isinstance(action, do.RecordTenant | do.WriteSecret | do.DeleteSecret | do.LeaveDatabase):
+        if isinstance(
+            action, do.RecordTenant | do.WriteSecret | do.DeleteSecret | do.LeaveDatabase | do.NamespaceAction
+        ):
             steps += [*units(here), (action,)]
             here = []
         else:

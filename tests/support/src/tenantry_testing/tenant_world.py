@@ -42,6 +42,7 @@ from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.tenant import TenantReconciler
 from tenantry_operator.settings import OperatorSettings
+from tenantry_testing.namespace_hands import TENANT_OWNED, remove_namespaces
 from tenantry_testing.postgres import Login, PostgresServer
 
 SERVER: Final = "primary"
@@ -155,9 +156,11 @@ class TenantWorld:
 
     async def refresh(self) -> None:
         """Bring the cache to what the API server has, as the watch would."""
-        for resource in (TENANTS, DATABASESERVERS, MIGRATIONRUNS, SECRETS):
-            namespace = self.settings.namespace if resource.namespaced else None
-            found = await self.kube.list(resource, namespace=namespace, metadata_only=resource is SECRETS)
+        for resource in (TENANTS, DATABASESERVERS, MIGRATIONRUNS, SECRETS, *TENANT_OWNED):
+            namespace = self.settings.namespace if resource is SECRETS else None
+            whole = resource in {TENANTS, DATABASESERVERS, MIGRATIONRUNS}
+            labels = api.LABEL_TENANT if resource in TENANT_OWNED else None
+            found = await self.kube.list(resource, namespace=namespace, labels=labels, metadata_only=not whole)
             there = set()
             for body in found:
                 self.cache.observed(resource.kind, body)
@@ -365,6 +368,7 @@ async def _clean(world: TenantWorld) -> None:
             with suppress(ApiError):
                 await world.kube.merge_patch(resource, name, {"metadata": {"finalizers": None}})
                 await world.kube.delete(resource, name)
+    await remove_namespaces(world.kube)
     for body in await world.kube.list(EVENTS, namespace="default"):
         if body.get("reportingController") == "tenantry-operator":
             await world.kube.delete(EVENTS, body["metadata"]["name"], namespace="default")
