@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tenantry_crds import Condition, DatabaseServer, Reason, ServiceDeployment, Tenant, TenantStatus, absent
-from tenantry_crds.reasons import TABLE
+from tenantry_crds.reasontable import TABLE
 from tenantry_testing.crd_examples import FUTURE_TEMPLATE, example
 
 

@@ -10,7 +10,8 @@ import typer
 
 from tenantry_crds.kinds import KINDS
 from tenantry_crds.pages import reasons_page
-from tenantry_crds.reasons import TABLE, Reason
+from tenantry_crds.reasons import Reason
+from tenantry_crds.reasontable import TABLE
 from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_operator.cli.app import own_commands
 

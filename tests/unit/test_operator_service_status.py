@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tenantry_crds import Condition, Reason, ServiceDeploymentPhase, ServiceDeploymentStatus
-from tenantry_crds.reasons import TABLE
+from tenantry_crds.reasontable import TABLE
 from tenantry_operator.model.service_observed import pod_seen
 from tenantry_operator.plan.service_status import Failure, refused_status, service_status, shows, wait_of
 from tenantry_testing.rollout_memory import REFUSED_IMAGE, START, MemoryCluster, service_deployment

@@ -8,7 +8,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from tenantry_crds.reasons import TABLE, Entry
+from tenantry_crds.reasontable import TABLE, Entry
 from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_operator.cli.failure import FAILED
 from tenantry_operator.cli.options import Output

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.text import Text
 from rich.tree import Tree
 
-from tenantry_crds.reasons import TABLE
+from tenantry_crds.reasontable import TABLE
 from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_operator.cli.output import age, coloured, condition
 

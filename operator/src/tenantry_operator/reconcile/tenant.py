@@ -1,56 +1,46 @@
 """One pass over one Tenant: observe, plan, apply, status."""
 
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
 
 import psycopg
 from pydantic import ValidationError
 
-from tenantry_crds import ConditionType, Tenant, TenantPhase, absent
+from tenantry_crds import Tenant, absent
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
-from tenantry_operator.clients.kube import TENANTS, ApiError, Invalid, Kube, NotFound, RawObject
+from tenantry_operator.clients.kube import ApiError, Invalid, Kube, NotFound, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
-from tenantry_operator.engine.cache import ObjectCache, asked_for
+from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.server import claim
-from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow, RowState
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
 from tenantry_operator.observe.registry import Registered, RegistryBehind, in_bulk, read_registered
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
-from tenantry_operator.plan.status import (
-    Problem,
-    reason_shown,
-    status_of_unreadable,
-    unreadable,
-    without_unreadable_status,
-)
+from tenantry_operator.plan.status import Problem, unreadable, without_unreadable_status
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import BROKEN, held_problem
-from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict, tenant_status
+from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
+from tenantry_operator.reconcile.tenant_conclusion import KIND, Pass, TenantConclusion
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told
-from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of, moved_to
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
 from tenantry_operator.reconcile.tenant_look import Look
-from tenantry_operator.reconcile.tenant_namespace import Children, has_namespace, look_at_namespace, versions_seen
+from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace, versions_seen
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
-
-KIND: Final = "Tenant"
 
 
 class Blocked(Exception):
@@ -64,24 +54,6 @@ class Blocked(Exception):
 
 class NeverPlaced(Exception):
     """A Tenant that leaves was never given a place, so that nothing of it is anywhere."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What a pass came to, beyond the verdict."""
-
-    verdict: TenantVerdict
-    done: tuple[object, ...] = ()
-    fresh: bool = False
-    """Whether the tenant was not there before."""
-    secret_version: str | None = None
-    """The resourceVersion of the Secret that the pass saw or wrote last."""
-    was: RowState | None = None
-    """What the registry said of the tenant before the pass."""
-    seen: Seen | None = None
-    """What all this was concluded from; None when it is not known any more."""
-    drift: DriftTold = NOTHING_TOLD
-    children: Children = frozenset()
 
 
 class TenantReconciler:
@@ -106,11 +78,11 @@ class TenantReconciler:
         self._cache = cache
         self._fence = fence
         self._settings = settings
-        self._clock = clock
         self._metrics = metrics
         self._addresses = addresses
         self._taken_back = TakenBack()
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
+        self._conclusion = TenantConclusion(kube=kube, cache=cache, clock=clock, sweep=self._sweep)
 
     def sweep(self) -> AsyncIterator[Key]:
         """Yield the Tenants of which something changed since their last pass; bulk reads only."""
@@ -143,7 +115,7 @@ class TenantReconciler:
         except ValidationError as error:
             readable = without_unreadable_status(body, error)
             if readable is None:
-                await self._unreadable(body, unreadable(error))
+                await self._conclusion.unreadable(body, unreadable(error))
                 return Result()
             tenant = Tenant.model_validate(readable)
         return await self._reconcile(body, tenant)
@@ -151,7 +123,7 @@ class TenantReconciler:
     async def _reconcile(self, body: RawObject, tenant: Tenant) -> Result:
         self._sweep.forget(tenant.metadata.name)
         if not tenant.metadata.is_terminating and api.FINALIZER not in tenant.metadata.finalizers:
-            body = await self._patch_finalizers(body, [*tenant.metadata.finalizers, api.FINALIZER])
+            body = await self._conclusion.patch_finalizers(body, [*tenant.metadata.finalizers, api.FINALIZER])
             tenant = Tenant.model_validate(body)
         try:
             done = await self._guarded_pass(tenant)
@@ -159,7 +131,7 @@ class TenantReconciler:
             done = Pass(TenantVerdict())
         except Blocked as blocked:
             done = Pass(TenantVerdict(blocked.problem, desired=blocked.desired))
-        return await self._conclude(body, tenant, done)
+        return await self._conclusion.conclude(body, tenant, done)
 
     async def _guarded_pass(self, tenant: Tenant) -> Pass:
         if tenant.metadata.is_terminating and await self._was_never_placed(tenant):
@@ -299,74 +271,6 @@ class TenantReconciler:
         if tenant.status.binding is not None:
             places.add((tenant.status.binding.name, tenant.status.binding.namespace))
         return places - {(desired.secret_name, desired.secret_namespace)}
-
-    async def _conclude(self, body: RawObject, tenant: Tenant, done: Pass) -> Result:
-        """Write the status if it changed, say what was done, and let the object go when nothing of it is left."""
-        problem = done.verdict.problem
-        if tenant.metadata.is_terminating and problem is None:
-            await self._announce(body, tenant, done)
-            await self._patch_finalizers(body, [one for one in tenant.metadata.finalizers if one != api.FINALIZER])
-            return Result()
-        status = tenant_status(tenant, done.verdict, now=self._clock.now())
-        raw = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-        shown = body.get("status") or {}
-        left = body
-        if raw != shown:
-            operations = [{"op": "add", "path": "/status", "value": raw}]
-            left = await self._kube.json_patch(TENANTS, tenant.metadata.name, operations, subresource="status")
-            self._cache.put(KIND, left)
-        await self._announce(body, tenant, done)
-        desired = done.verdict.desired
-        # What somebody asked for meanwhile, this pass did not see, though the answer to its own write may hold it.
-        if problem is None and desired is not None and asked_for(left) == asked_for(body):
-            secret = (desired.secret_name, desired.secret_namespace)
-            versions = (left["metadata"]["resourceVersion"], done.secret_version)
-            self._sweep.settle(tenant.metadata.name, secret, versions=versions, children=done.children)
-        if problem is None or problem.lasting:
-            if done.seen is not None:
-                self._sweep.remember(tenant.metadata.name, done.seen)
-            return Result()
-        return Result(failed=True)
-
-    async def _announce(self, body: RawObject, tenant: Tenant, done: Pass) -> None:
-        before = reason_shown(body.get("status") or {}, ConditionType.READY)
-        leaving = reason_shown(body.get("status") or {}, ConditionType.DELETING)
-        closed = reason_shown(body.get("status") or {}, ConditionType.SUSPENDED)
-        moved = moved_to(absent.lifecycle(tenant.spec), done.done, was=done.was, shown=closed)
-        shown, problem = {before, leaving}, done.verdict.problem
-        told = events_of(tenant, problem, done.done, fresh=done.fresh, shown=shown, told=done.drift, moved=moved)
-        for event in told:
-            await self._kube.event(
-                about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
-            )
-        if done.done:
-            said = dict(Counter(type(action).__name__ for action in done.done))
-            logger.info("Tenant reconciled", extra={"tenant": tenant.metadata.name, "actions": said})
-
-    async def _patch_finalizers(self, body: RawObject, finalizers: list[str]) -> RawObject:
-        metadata = body["metadata"]
-        operations: list[Mapping[str, Any]] = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-            {"op": "add", "path": "/metadata/finalizers", "value": finalizers},
-        ]
-        written = await self._kube.json_patch(TENANTS, metadata["name"], operations)
-        self._cache.put(KIND, written)
-        return written
-
-    async def _unreadable(self, body: RawObject, problem: Problem) -> None:
-        """Leave a Tenant alone that a newer API has let in and this version cannot read, and say so once."""
-        shown = body.get("status") or {}
-        raw = {**status_of_unreadable(body, problem, now=self._clock.now()), "phase": TenantPhase.FAILED.value}
-        if raw == shown:
-            return
-        name = body["metadata"]["name"]
-        logger.error("a Tenant cannot be read", extra={"tenant": name, "error": problem.message})
-        operations = [{"op": "add", "path": "/status", "value": raw}]
-        self._cache.put(KIND, await self._kube.json_patch(TENANTS, name, operations, subresource="status"))
-        if reason_shown(shown, ConditionType.READY) != problem.reason:
-            await self._kube.event(
-                about=body, type="Warning", reason=problem.reason, message=problem.message, action="Reconcile"
-            )
 
 
 def _has_let_go(body: RawObject) -> bool:

@@ -1,0 +1,319 @@
+"""The one table of condition and event reasons: what each means and what a person does about it."""
+
+from dataclasses import dataclass
+
+from tenantry_crds.conditions import ConditionType as C
+from tenantry_crds.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table; `conditions` is empty for a reason that only Events carry."""
+
+    reason: Reason
+    conditions: tuple[C, ...]
+    meaning: str
+    remedy: str = "Nothing."
+
+
+_WAIT = "Wait; the operator goes on by itself."
+_OPEN = "Nothing; spec.lifecycle Active gives access back."
+_CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
+
+_LOOKED_AT = (
+    C.READY, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE, C.DRIFT_DETECTED,
+    C.SUSPENDED, C.NAMESPACE_READY, C.REACHABLE, C.PRIVILEGES_SUFFICIENT,
+)  # fmt: skip
+
+TABLE: tuple[Entry, ...] = (
+    Entry(Reason.RECONCILED, (C.RECONCILING, C.STALLED), "Everything is as the spec wants it; nothing blocks."),
+    Entry(Reason.PROVISIONED, (C.READY, C.DATABASE_READY, C.NAMESPACE_READY), "What the spec asks for is in place."),
+    Entry(Reason.ACTIVE, (C.SUSPENDED,), "The tenant's login and the services get at its data."),
+    Entry(Reason.SUSPENDED, _CLOSED, "By wish nobody gets at the tenant; data, roles and Secret are kept.", _OPEN),
+    Entry(Reason.ARCHIVED, _CLOSED, "By wish nobody gets in, and no credentials exist; the data is kept.", _OPEN),
+    Entry(Reason.ISSUED, (C.CREDENTIALS_READY,), "The Secret holds a password that the login accepts."),
+    Entry(Reason.AT_TARGET, (C.MIGRATIONS_UP_TO_DATE,), "The services' schema has the released revision."),
+    Entry(Reason.CONNECTED, (C.READY, C.REACHABLE), "The server answered and the log-in was accepted."),
+    Entry(Reason.PRIVILEGES_GRANTED, (C.PRIVILEGES_SUFFICIENT,), "The log-in may do all that the operator does."),
+    Entry(Reason.HEALTHY, (C.READY,), "The newest revision serves with all its pods."),
+    Entry(Reason.MINIMUM_REPLICAS_AVAILABLE, (C.AVAILABLE,), "The stable revision has ready pods."),
+    Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
+    Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
+    Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
+    Entry(
+        Reason.MIGRATED,
+        (C.READY,),
+        "All tenants but those that are held or failed within the budget are at the revision, and it is released: "
+        "new Tenants are made at it.",
+    ),
+    Entry(
+        Reason.PLANNED,
+        (C.READY,),
+        "A dry run has counted who would be moved in which wave; nothing was changed.",
+        "Read the message and `tenantry migrate sql`; make the same MigrationRun without dryRun.",
+    ),
+    Entry(
+        Reason.AHEAD_OF_RELEASE,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "A MigrationRun has moved the schema to a revision that is not released yet.",
+    ),
+    Entry(Reason.PROVISIONING, _LOOKED_AT, "Not all is in place yet.", _WAIT),
+    Entry(Reason.SUSPENDING, (C.SUSPENDED,), "Access is to be taken, and not all is taken; Ready says why.", _WAIT),
+    Entry(Reason.RESUMING, (C.SUSPENDED,), "Access is to be given back, and is not yet; Ready says why.", _WAIT),
+    Entry(Reason.DELETING, (C.READY, C.DELETING), "The object is being deleted.", _WAIT),
+    Entry(Reason.RETRYING, (C.RECONCILING,), "The last try failed for a passing cause; the next one follows.", _WAIT),
+    Entry(
+        Reason.WAITING_FOR_REPLICAS,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The gaining revision has not enough ready pods yet.",
+        "Wait; if it lasts, `kubectl describe` the pods of the revision.",
+    ),
+    Entry(
+        Reason.WAITING_FOR_ROUTE,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The gateway has not yet accepted the route's newest weights.",
+        "Wait; if it lasts, look at the HTTPRoute's status and the gateway's log.",
+    ),
+    Entry(
+        Reason.DRAINING,
+        (C.READY, C.RECONCILING, C.PROGRESSING),
+        "The losing revision finishes its last requests.",
+        _WAIT,
+    ),
+    Entry(Reason.MIGRATING, (C.READY, C.RECONCILING), "The tenants are being moved, wave by wave.", _WAIT),
+    Entry(
+        Reason.WAITING_FOR_RUN,
+        (C.READY, C.RECONCILING),
+        "Another MigrationRun is older and not at its end; one goes at a time.",
+        "Wait, or delete the other one.",
+    ),
+    Entry(
+        Reason.NAMESPACE_TERMINATING,
+        (C.READY, C.NAMESPACE_READY, C.DELETING),
+        "The tenant's namespace is being deleted; it is waited for, and made anew if the Tenant stays.",
+        "Wait; if it lasts, remove what the message names, as objects with finalizers of somebody else.",
+    ),
+    Entry(
+        Reason.NOT_OURS,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
+        "Something of this name exists and belongs to somebody else, or to another installation; it is left alone.",
+        "Choose another name, or remove what is named in the message if it is not needed.",
+    ),
+    Entry(
+        Reason.DATA_MISSING,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The registry says that the tenant has data, and the server has none. No empty schema is made in its place.",
+        "Check that the DatabaseServer points to the right server and database; restore from a backup.",
+    ),
+    Entry(
+        Reason.PROTECTED,
+        (C.READY, C.DELETING),
+        "Deletion was asked for while deletionProtection is Enabled; nothing is dropped.",
+        "Set spec.deletionProtection to Disabled to let it go.",
+    ),
+    Entry(
+        Reason.MIGRATION_FAILED,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.MIGRATIONS_UP_TO_DATE),
+        "A migration step failed and was rolled back.",
+        "Read the message; mend what it names.",
+    ),
+    Entry(
+        Reason.DRIFTED,
+        (C.DRIFT_DETECTED,),
+        "Somebody changed by hand, on the server, what the message names; it is not, or not yet, put right.",
+        "Undo it, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.DRIFT_BREAKS_ISOLATION,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "A change by hand opens a way between this tenant and others, and driftPolicy is Report.",
+        "Undo what the message names at once, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.DRIFT_BREAKS_TENANT,
+        (C.READY, C.STALLED, C.DATABASE_READY),
+        "A change by hand took something away that the tenant cannot do without, and driftPolicy is Report.",
+        "Put back what the message names, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.BEHIND,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "The schema is older than the released revision. The Tenant works; a pass over it never moves it.",
+        "`tenantry migrate run --to` the released revision; if that fails for it, mend what the run's failures name.",
+    ),
+    Entry(
+        Reason.HELD,
+        (C.MIGRATIONS_UP_TO_DATE,),
+        "The schema is older than the released revision, and spec.migrations.hold keeps it there.",
+        "Remove the hold and `tenantry migrate run --to` the released revision.",
+    ),
+    Entry(
+        Reason.TENANTS_BEHIND,
+        (C.READY, C.STALLED),
+        "A run of phase contract would take away what tenants that are behind still need.",
+        "Move them first: `tenantry migrate run --to` the released revision. The run goes on by itself then.",
+    ),
+    Entry(
+        Reason.TENANTS_HELD,
+        (C.READY, C.STALLED),
+        "A run of phase contract waits while a tenant is held.",
+        "Remove spec.migrations.hold of the Tenants that the message names. The run goes on by itself then.",
+    ),
+    Entry(
+        Reason.FAILURE_BUDGET_EXCEEDED,
+        (C.READY, C.STALLED),
+        "More tenants failed than spec.failureBudget allows. The run has ended; who was moved stays moved, "
+        "and nothing was released.",
+        "Mend what status.failures names, and make another MigrationRun: it begins where this one ended.",
+    ),
+    Entry(
+        Reason.SERVER_NOT_FOUND,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The DatabaseServer that holds the tenant does not exist.",
+        "Create it, or create the Tenant anew with the name of one that exists.",
+    ),
+    Entry(
+        Reason.NO_DEFAULT_SERVER,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The Tenant names no server and no DatabaseServer is the default.",
+        "Set spec.default of a DatabaseServer to true.",
+    ),
+    Entry(
+        Reason.SERVER_UNREACHABLE,
+        (C.READY, C.DATABASE_READY, C.DELETING),
+        "The tenant's server does not answer; it is tried again and again.",
+        "Look at the DatabaseServer's conditions; start the server.",
+    ),
+    Entry(
+        Reason.IN_USE,
+        (C.READY, C.STALLED, C.DELETING),
+        "The DatabaseServer still holds tenants.",
+        "Delete its Tenants first.",
+    ),
+    Entry(
+        Reason.INVALID_SPEC,
+        (C.READY, C.STALLED, C.NAMESPACE_READY),
+        "The spec has something that this version of the operator does not know, or that cannot be.",
+        "Change or remove what the message names, or upgrade the operator.",
+    ),
+    Entry(
+        Reason.NOT_REACHABLE,
+        (C.READY, C.REACHABLE, C.DELETING),
+        "No connection to host and port.",
+        "Check host, port, firewall and whether the server runs.",
+    ),
+    Entry(
+        Reason.NAME_NOT_RESOLVED,
+        (C.READY, C.REACHABLE, C.DELETING),
+        "The host's name has no address.",
+        "Check spec.host and the cluster's DNS.",
+    ),
+    Entry(
+        Reason.AUTHENTICATION_FAILED,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "The server refuses the log-in.",
+        "Put the right username and password into the Secret of credentialsSecretRef.",
+    ),
+    Entry(
+        Reason.TLS_FAILED,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "The encrypted connection was refused, or the certificate is not for this host or not trusted.",
+        "Set tls.caSecretRef to the authority that signed the certificate, or correct spec.host.",
+    ),
+    Entry(
+        Reason.DATABASE_MISSING,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "The server has no database of the name in spec.database.",
+        "Create it with the operator's log-in as the owner.",
+    ),
+    Entry(
+        Reason.CREDENTIALS_MISSING,
+        (C.READY, C.STALLED, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "A Secret that the DatabaseServer names is not there or lacks a key.",
+        "Create the Secret in tenantry-system with the keys that the message names.",
+    ),
+    Entry(
+        Reason.TOO_MANY_CONNECTIONS,
+        (C.READY, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "The server has no connection left for the operator.",
+        "Raise max_connections, or end sessions that are not needed.",
+    ),
+    Entry(
+        Reason.VERSION_UNSUPPORTED,
+        (C.READY, C.STALLED),
+        "The server is older than Postgres 15.",
+        "Upgrade the server.",
+    ),
+    Entry(
+        Reason.PRIVILEGES_MISSING,
+        (C.READY, C.STALLED, C.PRIVILEGES_SUFFICIENT, C.DATABASE_READY, C.DELETING),
+        "The operator's log-in lacks a right that it needs, or is a superuser, whom nothing would stop.",
+        "Run, as an administrator, the statements that the message names.",
+    ),
+    Entry(
+        Reason.REGISTRY_UNAVAILABLE,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "The registry of tenants cannot be used.",
+        "Follow the message: the registry's database must exist, or the log-in must have CREATEDB.",
+    ),
+    Entry(
+        Reason.DATABASE_ERROR,
+        (C.READY, C.STALLED, C.REACHABLE, C.PRIVILEGES_SUFFICIENT, C.DATABASE_READY, C.DELETING),
+        "The server refused a statement.",
+        "Read the message, and the server's log at that time.",
+    ),
+    Entry(
+        Reason.KUBERNETES_ERROR,
+        (C.READY, C.STALLED, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
+        "The API server refused or failed a request.",
+        "Read the message; check the operator's rights and admission policies.",
+    ),
+    Entry(
+        Reason.INVALID_TEMPLATE,
+        (C.READY, C.STALLED, C.PROGRESSING),
+        "The cluster refuses a Deployment of the template; no revision was made, the old one serves.",
+        "Correct spec.template as the message says.",
+    ),
+    Entry(
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+        (C.READY, C.STALLED, C.PROGRESSING),
+        "The new revision did not get ready in time; the old one serves.",
+        "Correct spec.template, or set it back; the message carries what the pods wait for.",
+    ),
+    Entry(
+        Reason.MINIMUM_REPLICAS_UNAVAILABLE,
+        (C.READY, C.AVAILABLE),
+        "The stable revision has no ready pod.",
+        "`kubectl describe` its pods.",
+    ),
+    Entry(
+        Reason.GATEWAY_NOT_FOUND,
+        (C.READY, C.PROGRESSING),
+        "The Gateway that traffic.gateway names does not exist.",
+        "Create it, or correct name and namespace.",
+    ),
+    Entry(
+        Reason.ROUTE_NOT_ACCEPTED,
+        (C.READY, C.PROGRESSING),
+        "The gateway refuses the route.",
+        "Check that the listener allows routes of this namespace and this hostname.",
+    ),
+    Entry(
+        Reason.ROUTE_REFS_NOT_RESOLVED,
+        (C.READY, C.PROGRESSING),
+        "The gateway cannot use the route's backends.",
+        "Read the message of the HTTPRoute's ResolvedRefs condition.",
+    ),
+    Entry(Reason.REPAIRED, (), "Something was found changed or missing and was put right."),
+    Entry(Reason.UPDATED, (), "A change of the spec was applied."),
+    Entry(Reason.ADOPTED, (), "Data that an earlier Tenant of this name left behind was taken over."),
+    Entry(Reason.RELEASED, (), "The Tenant is gone; its data and group roles are kept."),
+    Entry(Reason.DELETED, (), "The Tenant is gone and so is its data."),
+    Entry(
+        Reason.CRD_OUTDATED,
+        (),
+        "The cluster's definition of a kind is older than the operator: it drops or refuses what the operator knows.",
+        "Upgrade the chart tenantry-crds to the operator's version.",
+    ),
+    Entry(Reason.RESUMED, (), "A tenant that was suspended or archived is Active again."),
+)
