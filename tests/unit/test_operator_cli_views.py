@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tenantry_crds import Lifecycle
 from tenantry_operator.cli.detour import parse_through
 from tenantry_operator.cli.doctor_checks import Level, Need, lease_is_fresh, operator_line, rights_lines, server_line
 from tenantry_operator.cli.failure import CommandFailed
@@ -16,6 +17,7 @@ from tenantry_operator.cli.output import age
 from tenantry_operator.cli.plan import CHANGES, applied, exit_code
 from tenantry_operator.cli.plan_documents import changes, merged, read_documents
 from tenantry_operator.cli.plan_view import Forecast, Outcome, steps_of
+from tenantry_operator.cli.tenant_lifecycle import REACHED, is_reached, progress
 from tenantry_operator.cli.tenant_psql import psql_environment
 from tenantry_operator.cli.tenant_view import explained, markdown, tree, without_secrets
 from tenantry_operator.model.tenant import Grant, ObservedSecret
@@ -209,3 +211,26 @@ def test_a_right_that_lacks_says_for_what_it_is_needed() -> None:
     assert [one.level for one in rights_lines([])] == [Level.OK]
     (line,) = rights_lines([Need("get", "secrets", "tenant psql")])
     assert (line.level, line.said) == (Level.WARN, "you may not get secrets: needed for tenant psql")
+
+
+def test_a_lifecycle_is_reached_when_the_newest_spec_is_said_to_be() -> None:
+    for lifecycle, wanted in REACHED.items():
+        there = [said(kind, *words) for kind, words in wanted.items()]
+        assert is_reached(tenant(*there), lifecycle)
+        assert not any(is_reached(tenant(*there), other) for other in Lifecycle if other is not lifecycle)
+        assert not is_reached({**tenant(*there), "metadata": {"generation": 3}}, lifecycle)
+        for one in there:
+            assert not is_reached(tenant(*(other for other in there if other is not one)), lifecycle)
+
+
+def test_the_way_to_a_lifecycle_is_told_in_a_line() -> None:
+    old = said("Ready", "True", "Provisioned", generation=1)
+    assert progress(tenant(old)) == "acme: the operator has not looked at it yet"
+    failing = said("Ready", "False", "ServerUnreachable", "no answer")
+    assert progress(tenant(failing, said("Suspended", "False", "Suspending"))) == (
+        "acme: Suspending (ServerUnreachable: no answer)"
+    )
+    assert progress(tenant(failing)) == "acme: access not looked at (ServerUnreachable: no answer)"
+    assert progress(tenant(said("Ready", "True", "Provisioned"), said("Suspended", "True", "Resuming"))) == (
+        "acme: Resuming"
+    )

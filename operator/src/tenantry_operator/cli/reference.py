@@ -29,6 +29,7 @@ EXIT_CODES: Final = """\
 | 0 | done; for `plan`: there is nothing to do; for `doctor`: nothing fails |
 | 1 | not done, and why is on standard error; for `plan`: refused, blocked, unknown, a mistake in the command line |
 | 2 | a mistake in the command line; for `plan`: there are changes |
+| 3 | `tenant suspend`, `archive` and `resume`: asked for, and not so within `--timeout` |
 
 `tenant psql` ends as psql does, `operator run` as its own text says.
 """
@@ -76,7 +77,7 @@ def _parameter(one: Any) -> str:
     if one.param_type_name == "argument":
         name = f"`{one.metavar or (one.name or '').upper()}`"
     else:
-        name = ", ".join(f"`{option}`" for option in one.opts)
+        name = ", ".join(f"`{option}`" for option in (*one.opts, *one.secondary_opts))
     default = getattr(one.default, "value", one.default)
     shown = "" if default in (None, False, ...) or callable(default) or one.required else f"`{default}`"
     variable = f" Also by `{one.envvar}`." if one.envvar else ""

@@ -12,7 +12,7 @@ import typer
 
 from tenantry_crds import names
 from tenantry_kit.keys import ENVIRONMENT_PATTERN, EVERY_SCOPE, SCOPES, ApiKey, create_key
-from tenantry_operator.cli import tenant_psql, tenant_show
+from tenantry_operator.cli import tenant_lifecycle, tenant_psql, tenant_show
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, RegistryDatabase, RegistryServer
 from tenantry_operator.cli.registry_access import RegistryPlace, registry
@@ -22,6 +22,9 @@ app.command("list", epilog=tenant_show.LIST_EPILOG)(tenant_show.list_tenants)
 app.command("status", epilog=tenant_show.STATUS_EPILOG)(tenant_show.status)
 app.command("report", epilog=tenant_show.REPORT_EPILOG)(tenant_show.report)
 app.command("psql", epilog=tenant_psql.EPILOG)(tenant_psql.psql)
+app.command("suspend", epilog=tenant_lifecycle.SUSPEND_EPILOG)(tenant_lifecycle.suspend)
+app.command("archive", epilog=tenant_lifecycle.ARCHIVE_EPILOG)(tenant_lifecycle.archive)
+app.command("resume", epilog=tenant_lifecycle.RESUME_EPILOG)(tenant_lifecycle.resume)
 
 CREATE_KEY_EPILOG = (
     "Examples: `key=$(tenantry tenant create-key acme)` · "
@@ -89,7 +92,7 @@ async def _store(
             raise CommandFailed(f"there is no tenant {name} in the registry; is the Tenant Ready?")
         if tenant[1] in {"suspended", "archived"}:
             raise CommandFailed(
-                f"tenant {name} is {tenant[1]}: a key would be refused. Set its spec.lifecycle to Active first"
+                f"tenant {name} is {tenant[1]}: a key would be refused. `tenantry tenant resume {name}` first"
             )
         await connection.execute(INSERT, [key.public_id, tenant[0], key.secret_hash, scopes, expires])
 
