@@ -46,6 +46,17 @@ def a_retained_tenant(world: FaultWorld, name: str) -> None:
     world.wait(lambda: is_gone(world, name), f"{name} is gone")
 
 
+def a_tenant_that_is(lifecycle: str) -> Deed:
+    """Begin with a Tenant that nobody gets at."""
+
+    def prepare(world: FaultWorld, name: str) -> None:
+        a_tenant(world, name)
+        world.change(name, lifecycle=lifecycle)
+        world.wait(lambda: world.is_ready(name), f"{name} is {lifecycle}")
+
+    return prepare
+
+
 def create(world: FaultWorld, name: str) -> None:
     world.apply(name)
 
@@ -115,6 +126,10 @@ SCENARIOS = (
     Scenario("create", create, prepare=nothing),
     Scenario("change limits and settings", change(database=LIMITS)),
     Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
+    Scenario("suspend", change(lifecycle="Suspended")),
+    Scenario("resume what was suspended", change(lifecycle="Active"), prepare=a_tenant_that_is("Suspended")),
+    Scenario("archive", change(lifecycle="Archived")),
+    Scenario("resume what was archived", change(lifecycle="Active"), prepare=a_tenant_that_is("Archived")),
     Scenario("delete with Retain", delete, prepare=a_tenant_that_retains, reached=is_gone),
     Scenario("delete with Delete", delete, reached=is_gone),
     Scenario("adopt what was retained", create, prepare=a_retained_tenant),
