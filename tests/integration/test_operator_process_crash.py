@@ -111,7 +111,9 @@ class Site:
     def assert_whole(self, names: Sequence[str]) -> None:
         """Each Tenant has all that it should, and there is nothing else."""
         wanted = [TenantNames(name) for name in names]
-        assert self.names_in_postgres("roles") == {role for each in wanted for role in each.roles}
+        assert self.names_in_postgres("roles") == {
+            role for each in wanted for role in (*each.group_roles, each.logins[0])
+        }
         assert self.names_in_postgres("schemas") == {schema for each in wanted for schema in each.schemas}
         secrets = self.secrets()
         assert set(secrets) == set(names)
@@ -224,8 +226,8 @@ def test_a_deleted_secret_and_a_dropped_role_come_back(site: Site) -> None:
         site.kubectl("delete", "secret", "repair-database", "-n", SYSTEM)
         wait_until(lambda: "repair" in site.secrets(), "the Secret comes back", limit=10)
         with site.world.postgres.connect("app") as connection:
-            connection.execute(psycopg.sql.SQL("DROP ROLE {}").format(psycopg.sql.Identifier(name.login)))
-        wait_until(lambda: name.login in site.names_in_postgres("roles"), "the role comes back", limit=20)
+            connection.execute(psycopg.sql.SQL("DROP ROLE {}").format(psycopg.sql.Identifier(name.logins[0])))
+        wait_until(lambda: name.logins[0] in site.names_in_postgres("roles"), "the role comes back", limit=20)
         # Ready may still be from before the repair, and the role be older than the Secret of its password.
         wait_until(lambda: site.logs_in(site.secrets()["repair"]), "the Secret lets in again", limit=20)
         wait_until(lambda: site.ready("repair")[0] == "True", "it is Ready again", limit=20)
@@ -236,7 +238,10 @@ def test_no_password_is_in_the_log(site: Site) -> None:
     with site.operator() as operator:
         site.apply(["quiet"])
         site.wait_ready(["quiet"])
-        passwords = [secret["password"] for secret in site.secrets().values()] + [site.world.login.password]
+        first = site.secrets()["quiet"]
+        site.kubectl("annotate", "tenant", "quiet", "tenantry.dev/rotate=now")
+        wait_until(lambda: site.secrets()["quiet"]["username"] != first["username"], "it rotates", limit=20)
+        passwords = [first["password"], site.secrets()["quiet"]["password"], site.world.login.password]
         log = operator.log.read_text()
-    assert passwords
+    assert len(set(passwords)) == 3
     assert not [password for password in passwords if password in log]

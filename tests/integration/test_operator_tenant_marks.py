@@ -10,7 +10,8 @@ from tenantry_testing.hand_edits import OTHER_OWNER, REPAIRED
 from tenantry_testing.tenant_world import TenantWorld
 
 ACME = TenantNames("acme")
-DROPPED = {f"{role} is dropped": [f"DROP OWNED BY {role}", f"DROP ROLE {role}"] for role in ACME.roles[1:]}
+ROLES = (*ACME.group_roles[1:], ACME.logins[0])
+DROPPED = {f"{role} is dropped": [f"DROP OWNED BY {role}", f"DROP ROLE {role}"] for role in ROLES}
 TOLD = {
     "the marker is another one": ["COMMENT ON ROLE t_acme_owner IS 'mine'"],
     "the marker is gone": ["COMMENT ON ROLE t_acme_owner IS NULL"],

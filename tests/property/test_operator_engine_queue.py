@@ -154,3 +154,13 @@ def _simulate(failing: int, arrivals: list[float]) -> list[float]:
                 busy -= 1
                 queue.done(key, Result(failed=key not in arrived))
     return waits
+
+
+def test_timers_that_were_overtaken_do_not_pile_up() -> None:
+    queue, key = KeyedQueue(FakeClock(), random.Random(1)), Key("Tenant", "acme")  # noqa: S311
+    for _ in range(1000):
+        queue.add(key)
+        assert queue.take() == key
+        queue.done(key, Result(requeue_after=2592000.0))
+    assert len(queue._timers) < 100
+    assert queue.next_due() == 2592000.0

@@ -18,7 +18,7 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.tenant import Plan, plan_tenant
-from tenantry_testing.tenant_damages import DAMAGES, NAMES, Damage, damaged, make_desired
+from tenantry_testing.tenant_damages import DAMAGES, LOGIN, NAMES, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel, in_steps
 
 ROUNDS = 5
@@ -71,7 +71,7 @@ def admits(model: TenantModel) -> bool:
     services = set(NAMES.service_roles.values())
     return (
         any(role.login for role in model.catalogue.roles.values())
-        or bool(model.logged_in & set(model.catalogue.roles))
+        or bool(model.sessions & set(model.catalogue.roles))
         or any(membership.role in services for membership in model.catalogue.memberships)
     )
 
@@ -86,11 +86,11 @@ def assert_as_wanted(model: TenantModel) -> None:
     secret = model.secrets.get(model.desired.secret_name)
     if lifecycle is Lifecycle.ARCHIVED:
         assert secret is None
-        assert not set(NAMES.login_roles) & set(model.catalogue.roles)
+        assert not set(NAMES.logins) & set(model.catalogue.roles)
     else:
         assert secret is not None
-        assert model.passwords[NAMES.login] == secret.data["password"]
-        assert model.catalogue.roles[NAMES.login].login is (lifecycle is Lifecycle.ACTIVE)
+        assert model.passwords[LOGIN] == secret.data["password"]
+        assert model.catalogue.roles[LOGIN].login is (lifecycle is Lifecycle.ACTIVE)
     if lifecycle is not Lifecycle.ACTIVE:
         assert not admits(model)
 
@@ -234,7 +234,7 @@ def lost_schema(model: TenantModel) -> None:
 @pytest.mark.parametrize("trouble", [lost_schema, foreign_secret])
 def test_access_is_taken_from_what_is_refused_otherwise(trouble: object, lifecycle: Lifecycle) -> None:
     model = made()
-    model.logged_in = frozenset({NAMES.login})
+    model.sessions = frozenset({LOGIN})
     (lost_schema if trouble is lost_schema else foreign_secret)(model)
     before = dict(model.secrets)
     want(model, lifecycle)
@@ -261,12 +261,12 @@ def test_another_tenants_access_is_not_touched(lifecycle: Lifecycle) -> None:
 
 def test_new_credentials_are_issued_after_an_archive() -> None:
     model = made()
-    before = model.passwords[NAMES.login]
+    before = model.passwords[LOGIN]
     want(model, Lifecycle.ARCHIVED)
     settle(model)
     want(model, Lifecycle.ACTIVE)
     settle(model)
-    assert model.passwords[NAMES.login] != before
+    assert model.passwords[LOGIN] != before
     assert_as_wanted(model)
 
 

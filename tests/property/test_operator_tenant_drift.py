@@ -11,7 +11,7 @@ from tenantry_operator.model.tenant import DesiredTenant, RowState
 from tenantry_operator.plan.actions import CreateRole, RecordTenant, SetSetting
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_reporting import REPAIRS, describe, held_problem
-from tenantry_testing.tenant_damages import DAMAGES, NAMES, Damage, damaged, make_desired
+from tenantry_testing.tenant_damages import DAMAGES, LOGIN, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel
 
 damages = st.lists(st.sampled_from(DAMAGES), max_size=8)
@@ -77,8 +77,8 @@ def test_a_change_of_the_spec_is_applied_and_repairs_nothing_else(done: list[Dam
     plan = plan_tenant(changed, settled.observe())
     assert all(action in held for action in plan.drift)
     settled.play_all(plan.actions)
-    if NAMES.login in settled.catalogue.roles:
-        assert dict(settled.catalogue.roles[NAMES.login].settings)["statement_timeout"] == "45s"
+    if LOGIN in settled.catalogue.roles:
+        assert dict(settled.catalogue.roles[LOGIN].settings)["statement_timeout"] == "45s"
     assert settled.row is not None
     assert settled.row.applied == "second"
     after = plan_tenant(replace(changed, drift=report(applied="second")), settled.observe())
@@ -99,7 +99,7 @@ def test_a_row_without_a_record_counts_the_present_spec_as_applied() -> None:
     model = provisioned()
     assert model.row is not None
     model.row = replace(model.row, applied=None)
-    model.alter_role(NAMES.login, login=False)
+    model.alter_role(LOGIN, login=False)
     plan = plan_tenant(model.desired, model.observe())
     assert [type(action) for action in plan.actions] == [RecordTenant]
     assert len(plan.held) == 1
@@ -108,18 +108,18 @@ def test_a_row_without_a_record_counts_the_present_spec_as_applied() -> None:
 def test_a_lost_row_is_written_and_nothing_else() -> None:
     model = provisioned()
     model.row = None
-    model.alter_role(NAMES.login, login=False)
+    model.alter_role(LOGIN, login=False)
     model.play_all(plan_tenant(model.desired, model.observe()).actions)
     assert model.row is not None
     assert model.row.state is RowState.ACTIVE
-    assert not model.catalogue.roles[NAMES.login].login
+    assert not model.catalogue.roles[LOGIN].login
 
 
 def test_another_tenants_release_is_adopted_whole_under_report() -> None:
     model = provisioned()
     assert model.row is not None
     model.row = replace(model.row, state=RowState.RELEASED)
-    model.drop_role(NAMES.login)
+    model.drop_role(LOGIN)
     plan = plan_tenant(model.desired, model.observe())
     assert plan.held == ()
     assert any(isinstance(action, CreateRole) for action in plan.actions)
@@ -127,7 +127,7 @@ def test_another_tenants_release_is_adopted_whole_under_report() -> None:
 
 def test_drift_that_is_not_known_to_be_one_is_put_right() -> None:
     model = provisioned(drift=report(applied="second", unknown=True))
-    model.alter_role(NAMES.login, login=False)
+    model.alter_role(LOGIN, login=False)
     plan = plan_tenant(model.desired, model.observe())
     assert plan.drift == plan.held == ()
     assert len(plan.actions) == 2

@@ -58,11 +58,11 @@ def provisioned() -> TenantModel:
 def assert_usable(model: TenantModel) -> None:
     """The Secret's password is the login's, and the services know the tenant."""
     secret = model.secrets[model.desired.secret_name]
-    assert model.passwords[NAMES.login] == secret.data["password"]
-    assert secret.data["username"] == NAMES.login
+    assert model.passwords[secret.data["username"]] == secret.data["password"]
+    assert model.live_logins() == {secret.data["username"]}
     assert model.row is not None
     assert model.row.state is RowState.ACTIVE
-    assert model.catalogue.roles[NAMES.login].login
+    assert model.lets_in()
 
 
 def damage(name: str) -> Damage:
@@ -112,7 +112,7 @@ def test_a_deletion_converges_after_any_crash(done: list[Damage], leaving: Leavi
             model.play_all(step)
     settle(model)
     assert not [one for one in model.secrets.values() if one.ours]
-    assert NAMES.login not in model.catalogue.roles
+    assert not {*NAMES.logins} & {*model.catalogue.roles}
     if leaving is Leaving.DELETE:
         assert model.catalogue.roles == {}
         assert model.catalogue.schemas == {}
@@ -134,7 +134,7 @@ def test_a_tenant_that_was_never_finished_goes_without_a_trace(crash: int, leavi
     model.desired = replace(model.desired, deletion=Deletion(leaving, protected=False))
     settle(model)
     assert not model.secrets
-    assert NAMES.login not in model.catalogue.roles
+    assert not {*NAMES.logins} & {*model.catalogue.roles}
     if leaving is Leaving.DELETE:
         assert model.catalogue.roles == {}
         assert model.row is None or model.row.state is RowState.DELETED

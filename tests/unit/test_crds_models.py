@@ -70,6 +70,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
         "adoptionPolicy": "IfMarked",
         "migrations": {"wave": None, "hold": False},
         "lifecycle": "Active",
+        "rotation": {"interval": "720h", "overlap": "1h"},
         "deletionPolicy": "Retain",
         "deletionProtection": "Enabled",
         "driftPolicy": "Repair",

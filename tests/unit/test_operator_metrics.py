@@ -41,3 +41,23 @@ async def test_objects_are_counted_by_condition() -> None:
     assert 'tenantry_conditions{condition="Ready",kind="Tenant",status="True"} 2.0' in text
     assert 'tenantry_conditions{condition="Stalled",kind="Tenant",status="True"} 1.0' in text
     assert "process_resident_memory_bytes" in text
+
+
+def test_the_oldest_rotation_is_told_by_condition_and_not_by_tenant() -> None:
+    def tenant(rotated_at: str, ready: str) -> dict[str, object]:
+        conditions = [{"type": "CredentialsReady", "status": ready}]
+        return {"status": {"credentials": {"activeSlot": "a", "rotatedAt": rotated_at}, "conditions": conditions}}
+
+    metrics = Metrics()
+    tenants = [
+        tenant("2026-01-03T00:00:00Z", "True"),
+        tenant("2026-01-02T00:00:00Z", "True"),
+        tenant("2026-01-01T00:00:00Z", "False"),
+        {"status": {}},
+    ]
+    metrics.observe_objects(lambda: [("Tenant", tenants)])
+    told = [line for line in metrics.render().decode().splitlines() if line.startswith("tenantry_oldest_rotation")]
+    assert told == [
+        'tenantry_oldest_rotation_timestamp_seconds{credentials_ready="False"} 1.7672256e+09',
+        'tenantry_oldest_rotation_timestamp_seconds{credentials_ready="True"} 1.767312e+09',
+    ]

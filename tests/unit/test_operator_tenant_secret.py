@@ -6,8 +6,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tenantry_operator.apply.passwords import _verifier, new_password
-from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
-from tenantry_testing.tenant_damages import make_desired
+from tenantry_operator.model.credentials import applied_mark
+from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
+from tenantry_testing.tenant_damages import LOGIN, make_desired
 
 
 def test_a_verifier_has_the_form_that_postgres_stores() -> None:
@@ -41,7 +42,7 @@ def test_the_mark_shows_another_role_and_another_password() -> None:
 @pytest.mark.parametrize("host", ["db.example", "10.0.0.1", "fd00::1"])
 def test_the_uri_says_the_same_as_the_keys(host: str) -> None:
     desired = make_desired()
-    data = tenant_binding(replace(desired, place=replace(desired.place, host=host)), "p@ss/w:rd?#")
+    data = tenant_binding(replace(desired, place=replace(desired.place, host=host)), LOGIN, "p@ss/w:rd?#")
     parts = urlsplit(data["uri"])
     assert (parts.hostname, str(parts.port), parts.path) == (host, data["port"], f"/{data['database']}")
     assert (unquote(parts.username or ""), unquote(parts.password or "")) == (data["username"], "p@ss/w:rd?#")

@@ -8,12 +8,14 @@ import pytest
 
 from tenantry_crds import Lifecycle, Tenant
 from tenantry_crds.reasons import Reason
+from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.actions import CreateRole, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_rotation import Rotation
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.tenant_events import events_of, moved_to
-from tenantry_testing.tenant_damages import NAMES, make_desired
+from tenantry_testing.tenant_damages import LOGIN, NAMES, make_desired
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 4, tzinfo=UTC)
@@ -103,7 +105,9 @@ def closed(lifecycle: str, **changes: Any) -> tuple[Tenant, TenantVerdict]:
     tenant = make_tenant()
     tenant = tenant.model_copy(update={"spec": tenant.spec.model_copy(update={"lifecycle": Lifecycle(lifecycle)})})
     desired = make_desired(lifecycle=Lifecycle(lifecycle))
-    return tenant, replace(GOOD, desired=desired, **{"access_taken": lifecycle != "Active", **changes})
+    rotation = Rotation(LOGIN, RotationNotes(NOW), archived=lifecycle == "Archived")
+    known = {"desired": desired, "rotation": rotation, "access_taken": lifecycle != "Active"}
+    return tenant, replace(GOOD, **{**known, **changes})
 
 
 @pytest.mark.parametrize("lifecycle", ["Suspended", "Archived"])
@@ -116,7 +120,8 @@ def test_a_closed_tenant_is_ready_and_says_so(lifecycle: str) -> None:
     assert conditions["Suspended"] == ("True", lifecycle)
     assert conditions["CredentialsReady"] == ("False", lifecycle)
     assert ("binding" in status) is (lifecycle == "Suspended")
-    assert (NAMES.login in status["roles"]) is (lifecycle == "Suspended")
+    assert (LOGIN in status["roles"]) is (lifecycle == "Suspended")
+    assert ("credentials" in status) is (lifecycle == "Suspended")
 
 
 @pytest.mark.parametrize(

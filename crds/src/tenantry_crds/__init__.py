@@ -2,6 +2,13 @@
 
 from tenantry_crds.base import KubeObject, ObjectMeta
 from tenantry_crds.conditions import Condition, ConditionStatus, ConditionType
+from tenantry_crds.credentials import (
+    CredentialsRotation,
+    CredentialsStatus,
+    EffectiveRotation,
+    Slot,
+    TenantCredentials,
+)
 from tenantry_crds.databaseserver import (
     CaSecretRef,
     CredentialsSecretRef,
@@ -48,7 +55,6 @@ from tenantry_crds.tenant import (
     Lifecycle,
     MigrationStatus,
     Tenant,
-    TenantCredentials,
     TenantDatabase,
     TenantEffective,
     TenantMigrations,
@@ -77,7 +83,9 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "ConditionType",
+    "CredentialsRotation",
     "CredentialsSecretRef",
+    "CredentialsStatus",
     "DatabaseServer",
     "DatabaseServerSpec",
     "DatabaseServerStatus",
@@ -86,6 +94,7 @@ __all__ = [
     "Drift",
     "DriftPolicy",
     "EffectiveNamespace",
+    "EffectiveRotation",
     "GatewayRef",
     "HistoryEntry",
     "Isolation",
@@ -110,6 +119,7 @@ __all__ = [
     "ServiceDeploymentSpec",
     "ServiceDeploymentStatus",
     "ServicePort",
+    "Slot",
     "Strategy",
     "StrategyType",
     "SubjectKind",

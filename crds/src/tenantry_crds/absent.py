@@ -1,5 +1,9 @@
 """The one table of what an absent field means. Every room asks here; nobody writes a default of their own."""
 
+import re
+from datetime import timedelta
+
+from tenantry_crds.credentials import CredentialsRotation, EffectiveRotation
 from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
 from tenantry_crds.migrationrun import MigrationRunSpec, MigrationWave
 from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
@@ -21,6 +25,9 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "60s",
     "lock_timeout": "5s",
 }
+# A password that nobody ever replaces is one that everybody has in the end: rotation is on unless it is turned off.
+ROTATION_INTERVAL = "720h"
+ROTATION_OVERLAP = "1h"
 POSTGRES_PORT = 5432
 OPERATOR_CONNECTIONS = 8
 CA_KEY = "ca.crt"
@@ -55,6 +62,26 @@ def adoption_policy(spec: TenantSpec) -> AdoptionPolicy:
 
 def lifecycle(spec: TenantSpec) -> Lifecycle:
     return spec.lifecycle or Lifecycle.ACTIVE
+
+
+def rotation_interval(spec: TenantSpec) -> timedelta:
+    """Return the longest time between two rotations; zero is never by time."""
+    return duration(effective_rotation(spec).interval)
+
+
+def rotation_overlap(spec: TenantSpec) -> timedelta:
+    return duration(effective_rotation(spec).overlap)
+
+
+def effective_rotation(spec: TenantSpec) -> EffectiveRotation:
+    given = (spec.credentials and spec.credentials.rotation) or CredentialsRotation()
+    return EffectiveRotation(interval=given.interval or ROTATION_INTERVAL, overlap=given.overlap or ROTATION_OVERLAP)
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration of the API, as 1h30m."""
+    units = {unit: int(number) for number, unit in re.findall(r"([0-9]+)([hms])", text)}
+    return timedelta(hours=units.get("h", 0), minutes=units.get("m", 0), seconds=units.get("s", 0))
 
 
 def deletion_policy(spec: TenantSpec) -> DeletionPolicy:
@@ -92,6 +119,7 @@ def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
         adoption_policy=adoption_policy(spec),
         migrations=migrations(spec),
         lifecycle=lifecycle(spec),
+        rotation=effective_rotation(spec),
         deletion_policy=deletion_policy(spec),
         deletion_protection=deletion_protection(spec),
         drift_policy=drift_policy(spec),

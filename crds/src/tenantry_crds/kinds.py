@@ -70,6 +70,7 @@ KINDS: tuple[Kind, ...] = (
             Column("Isolation", ".spec.isolation", description="How the tenant is kept apart."),
             Column("Schema", ".status.schema", description="The customer's schema."),
             Column("Version", ".status.migration.current", description="Revision of the services' schema."),
+            Column("Rotated", ".status.credentials.rotatedAt", "date", description="Age of the credentials."),
             AGE,
             Column(
                 "Lifecycle", ".status.effective.lifecycle", wide=True, description="Whether anybody gets at the data."

@@ -23,3 +23,11 @@ ANNOTATION_PASSWORD_APPLIED = f"{GROUP}/password-applied"
 
 # How a MigrationRun ended. Without it the run is looked at again from what the schemas say.
 ANNOTATION_ENDED = f"{GROUP}/ended"
+
+# Of a Tenant: any new value asks for a rotation.
+ANNOTATION_ROTATE = f"{GROUP}/rotate"
+# Of a Tenant's Secret: when its credentials were last replaced, until when the ones before them work, and which value
+# of the annotation above was honoured.
+ANNOTATION_ROTATED_AT = f"{GROUP}/rotated-at"
+ANNOTATION_PREVIOUS_EXPIRES_AT = f"{GROUP}/previous-expires-at"
+ANNOTATION_ROTATED_FOR = f"{GROUP}/rotated-for"

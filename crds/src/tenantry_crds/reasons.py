@@ -73,6 +73,9 @@ class Reason(StrEnum):
     # events only
     REPAIRED = "Repaired"
     UPDATED = "Updated"
+    ROTATED = "Rotated"
+    RETIRED = "Retired"
+    SECRET_LOST = "SecretLost"  # noqa: S105  a reason
     ADOPTED = "Adopted"
     RELEASED = "Released"
     DELETED = "Deleted"

@@ -112,6 +112,9 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.FAILURE_BUDGET_EXCEEDED: ("kubectl get migrationrun <run> -o yaml", _MIGRATE),
     # events only
     R.UPDATED: (_STATUS,),
+    R.ROTATED: (_STATUS, "kubectl get tenants"),
+    R.RETIRED: (_STATUS,),
+    R.SECRET_LOST: (_STATUS, "kubectl get events --field-selector reason=SecretLost"),
     R.REPAIRED: (_STATUS, "kubectl get events --field-selector reason=Repaired"),
     R.ADOPTED: (_STATUS,),
     R.RELEASED: ("tenantry plan -f <file>",),

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tenantry_crds.base import DnsLabel, DnsSubdomain, KubeObject, ObservedGeneration, Part, Rule
+from tenantry_crds.base import DnsLabel, KubeObject, ObservedGeneration, Part, Rule
 from tenantry_crds.conditions import Conditions
+from tenantry_crds.credentials import CredentialsStatus, EffectiveRotation, TenantCredentials
 from tenantry_crds.tenantnamespace import EffectiveNamespace, TenantNamespace
 
 # The largest value of each unit stays below the 2^31 ms that Postgres can hold.
@@ -112,24 +113,6 @@ class TenantDatabase(Part):
     )
 
 
-class TenantCredentials(Part):
-    """Where the tenant's credentials are written."""
-
-    secret_name: Annotated[
-        DnsSubdomain | None,
-        Field(description="Name of the Secret with the credentials, in tenantry-system. Absent: <tenant>-database."),
-    ] = None
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            name="tenant-secret-is-not-the-systems",
-            rule="!has(self.secretName) || !self.secretName.startsWith('tenantry')",
-            message="names that start with tenantry are the system's own",
-            field_path=".secretName",
-        ),
-    )
-
-
 class TenantMigrations(Part):
     """When MigrationRuns move the tenant's schema of the services."""
 
@@ -163,7 +146,8 @@ class TenantSpec(Part):
     ] = None
     database: Annotated[TenantDatabase | None, Field(description="Limits and settings of the tenant's login.")] = None
     credentials: Annotated[
-        TenantCredentials | None, Field(description="Where the tenant's credentials are written.")
+        TenantCredentials | None,
+        Field(description="Where the tenant's credentials are written, and when they are replaced."),
     ] = None
     adoption_policy: Annotated[
         AdoptionPolicy | None,
@@ -274,6 +258,9 @@ class TenantEffective(Part):
     ]
     adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
     lifecycle: Annotated[Lifecycle, Field(description="Whether anybody gets at the data.")]
+    rotation: Annotated[
+        EffectiveRotation | None, Field(description="When the login and its password are replaced.")
+    ] = None
     deletion_policy: Annotated[DeletionPolicy, Field(description="What becomes of the data on deletion.")]
     deletion_protection: Annotated[DeletionProtection, Field(description="Whether deletion is refused.")]
     drift_policy: Annotated[
@@ -307,6 +294,9 @@ class TenantStatus(Part):
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
+    credentials: Annotated[
+        CredentialsStatus | None, Field(description="Which login the Secret names, and since when.")
+    ] = None
     migration: Annotated[
         MigrationStatus | None, Field(description="Where the tenant's schema of the services stands.")
     ] = None

@@ -1,6 +1,7 @@
 """What the operator tells Prometheus about itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -37,6 +38,8 @@ class Metrics:
             "tenant_migrations_total", "Attempts of MigrationRuns to move a tenant, by outcome.", "outcome"
         )
         self.run_tenants = self._gauge("migration_run_tenants", "Tenants of the latest MigrationRun.", "state")
+        self.rotations = self._counter("rotations_total", "Steps of credential rotations, by outcome.", "outcome")
+        self.secrets_lost = self._counter("secrets_lost_total", "Secrets of Tenants that were gone.")
         self.queue_depth = self._gauge("queue_depth", "Objects that are due and wait for a worker.")
         self.queue_oldest = self._gauge("queue_oldest_seconds", "Wait of the object that is due for longest.")
         self.queue_failing = self._gauge("queue_failing", "Objects whose last pass failed.")
@@ -74,16 +77,38 @@ class _ConditionCollector:
         conditions = GaugeMetricFamily(
             "tenantry_conditions", "Objects by condition and its status.", labels=["kind", "condition", "status"]
         )
+        oldest = GaugeMetricFamily(
+            "tenantry_oldest_rotation_timestamp_seconds",
+            "When the credentials that were not replaced for longest were made, by the status of CredentialsReady.",
+            labels=["credentials_ready"],
+        )
         for kind, held in self._objects():
+            rotated: dict[str, float] = {}
             counts: dict[tuple[str, str], int] = {}
             total = 0
             for obj in held:
                 total += 1
+                _note_rotation(obj.get("status", {}), rotated)
                 for condition in obj.get("status", {}).get("conditions") or []:
                     labels = (condition["type"], condition["status"])
                     counts[labels] = counts.get(labels, 0) + 1
             objects.add_metric([kind], total)
             for (condition_type, status), count in sorted(counts.items()):
                 conditions.add_metric([kind, condition_type, status], count)
+            for status, moment in sorted(rotated.items()):
+                oldest.add_metric([status], moment)
         yield objects
         yield conditions
+        yield oldest
+
+
+def _note_rotation(status: Mapping[str, Any], oldest: dict[str, float]) -> None:
+    """Keep the time of the oldest rotation of those that are in the same state."""
+    said = (status.get("credentials") or {}).get("rotatedAt")
+    if said is None:
+        return
+    ready = next(
+        (one["status"] for one in status.get("conditions") or [] if one["type"] == "CredentialsReady"), "Unknown"
+    )
+    moment = datetime.fromisoformat(said).timestamp()
+    oldest[ready] = min(moment, oldest.get(ready, moment))

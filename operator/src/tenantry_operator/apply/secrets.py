@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tenantry_crds import names
 from tenantry_operator.clients.kube import SECRETS, Kube, RawObject
+from tenantry_operator.model.credentials import RotationNotes, write_time
 from tenantry_operator.model.tenant import ObservedSecret
 
 
@@ -20,6 +21,7 @@ class WantedSecret:
     owner_uid: str
     data: Mapping[str, str] = field(repr=False)
     applied: str
+    rotation: RotationNotes = field(default_factory=RotationNotes)
 
 
 async def write_secret(kube: Kube, wanted: WantedSecret, *, observed: ObservedSecret | None) -> RawObject:
@@ -53,7 +55,17 @@ def _body(wanted: WantedSecret) -> RawObject:
             "annotations": {
                 names.ANNOTATION_OWNER_UID: wanted.owner_uid,
                 names.ANNOTATION_PASSWORD_APPLIED: wanted.applied,
+                **_notes(wanted.rotation),
             },
         },
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in wanted.data.items()},
     }
+
+
+def _notes(rotation: RotationNotes) -> dict[str, str]:
+    noted: dict[str, str | None] = {
+        names.ANNOTATION_ROTATED_AT: write_time(rotation.rotated_at),
+        names.ANNOTATION_PREVIOUS_EXPIRES_AT: write_time(rotation.previous_expires_at),
+        names.ANNOTATION_ROTATED_FOR: rotation.rotated_for,
+    }
+    return {name: value for name, value in noted.items() if value is not None}

@@ -48,7 +48,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of the actions. `login_oid` is the login's, if it was made or given a password."""
+    """What became of the actions. `login_oid` is that of the login that was given a password."""
 
     done: tuple[do.ServerAction, ...]
     failed: tuple[Failed, ...] = ()
@@ -113,9 +113,8 @@ async def _apply_unit(
         first.append(_guard(context.names.owner, marker_text))
     batch = [*first]
     batch += _with_loans(unit, wanted, context=context)
-    asks = any(isinstance(action, do.SetPassword) for action in unit)
-    if asks:
-        batch.append(sql.SQL("SELECT {}::regrole::oid::bigint").format(sql.Literal(context.names.login)))
+    asks = [action.role for action in unit if isinstance(action, do.SetPassword)]
+    batch += [sql.SQL("SELECT {}::regrole::oid::bigint").format(sql.Literal(role)) for role in asks]
     try:
         for action in unit:
             if isinstance(action, do.DropData) or (isinstance(action, do.LeaveDatabase) and action.heir is None):

@@ -14,6 +14,9 @@ LONGEST_BACKOFF = 60.0
 BACKOFF_AFTER_NEWS = 1.0
 """A failing key that was changed is tried again at the latest after so many seconds."""
 
+LEAST_TIMERS = 64
+"""So many timers are not worth being looked through."""
+
 
 class Key(NamedTuple):
     """Names one object; cluster-scoped objects have no namespace."""
@@ -115,6 +118,7 @@ class KeyedQueue:
 
     def next_due(self) -> float | None:
         """Return seconds until something falls due: 0 when it is already, None when nothing is planned."""
+        self._wake_due()
         now = self._clock.monotonic()
         if any(self._may_run(lane) and self._ready[lane] for lane in Lane):
             return 0.0
@@ -176,6 +180,8 @@ class KeyedQueue:
         entry.due = entry.added = due
         entry.lane = min(entry.lane, lane)
         heapq.heappush(self._timers, (due, key))
+        if len(self._timers) > LEAST_TIMERS + 2 * len(self._entries):
+            self._drop_stale()
 
     def _promote(self, key: Key, entry: _Entry, lane: Lane) -> None:
         if lane < entry.lane:
@@ -189,6 +195,11 @@ class KeyedQueue:
             due, key = heapq.heappop(self._timers)
             if not self._is_stale(due, key):
                 self._ready[self._entries[key].lane][key] = None
+
+    def _drop_stale(self) -> None:
+        """Drop the overtaken: a timer of weeks would stay until then, and one more with each pass."""
+        self._timers = [timer for timer in self._timers if not self._is_stale(*timer)]
+        heapq.heapify(self._timers)
 
     def _is_stale(self, due: float, key: Key) -> bool:
         entry = self._entries.get(key)

@@ -75,13 +75,13 @@ class TenantNames:
         return f"{self.schema}_migrator"
 
     @property
-    def login(self) -> str:
-        return f"{self.schema}_login_a"
+    def logins(self) -> tuple[str, str]:
+        """The two slots, so that one works while the other takes its place."""
+        return (f"{self.schema}_login_a", f"{self.schema}_login_b")
 
-    @property
-    def login_roles(self) -> tuple[str, ...]:
-        """The roles that the customer's programs log in as."""
-        return (self.login,)
+    def other_login(self, login: str) -> str:
+        first, second = self.logins
+        return first if login == second else second
 
     def service_role(self, service: str) -> str:
         """Return the role by which a service reaches this tenant's tables."""
@@ -99,8 +99,8 @@ class TenantNames:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Every role of the tenant."""
-        return (*self.group_roles, *self.login_roles)
+        """Every role that the tenant may have."""
+        return (*self.group_roles, *self.logins)
 
     @property
     def schemas(self) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
+from tenantry_operator.model.credentials import DesiredCredentials, RotationNotes
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
@@ -129,6 +130,7 @@ class ObservedSecret:
     data: Mapping[str, str] = field(repr=False)
     applied: str | None = None
     """The annotation that names the role and the password that were last made equal."""
+    rotation: RotationNotes = field(default_factory=RotationNotes)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class ObservedTenant:
     departed: frozenset[str] = frozenset()
     """UIDs in the marker and the row that no Tenant of this cluster has; looked up only when they may be taken from."""
     namespace: ObservedNamespace | None = None
+    sessions: frozenset[str] = frozenset()
+    """The logins by which somebody is connected; looked up only when there are two."""
 
 
 class Leaving(StrEnum):
@@ -218,6 +222,7 @@ class DesiredTenant:
     secret_namespace: str
     released: str
     """The revision at which new schemas are made."""
+    credentials: DesiredCredentials
     service_tables: Mapping[str, frozenset[Grant]] = field(default_factory=dict)
     """Revision to the grants on tables of the services' schema, with roles as grantees."""
     connection_limit: int = 20

@@ -6,6 +6,7 @@ from typing import Any
 
 from tenantry_crds import names
 from tenantry_operator.clients.kube import SECRETS, Kube
+from tenantry_operator.model.credentials import RotationNotes, read_time
 from tenantry_operator.model.tenant import ObservedSecret
 
 
@@ -27,6 +28,11 @@ def as_observed(body: dict[str, Any], *, owner_uid: str) -> ObservedSecret:
         ours=annotations.get(names.ANNOTATION_OWNER_UID) == owner_uid,
         data=decode(body),
         applied=annotations.get(names.ANNOTATION_PASSWORD_APPLIED),
+        rotation=RotationNotes(
+            rotated_at=read_time(annotations.get(names.ANNOTATION_ROTATED_AT)),
+            previous_expires_at=read_time(annotations.get(names.ANNOTATION_PREVIOUS_EXPIRES_AT)),
+            rotated_for=annotations.get(names.ANNOTATION_ROTATED_FOR),
+        ),
     )
 
 

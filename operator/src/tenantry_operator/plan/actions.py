@@ -1,9 +1,10 @@
 """The actions of a Tenant's plan: a closed union. Each is safe to repeat, and says why it is there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
 
 
@@ -42,9 +43,13 @@ class StripRole(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class SetPassword(Action):
-    """Make the role's password that of the Secret, or the one that the Secret is going to hold."""
+    """Make the role's password that of the Secret, or the one that the Secret is going to hold.
+
+    `fresh` asks for a new one, though the Secret has one that another role needs.
+    """
 
     role: str
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +191,8 @@ class RetireLogin(Action):
 
     role: str
     heir: str
+    replaced: bool = False
+    """Whether another login has taken its place, as the end of a rotation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,11 +219,16 @@ class RecordTenant(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class WriteSecret(Action):
-    """Make the Secret, or put it right when `observed` is given."""
+    """Make the Secret for `login`, or put it right when `observed` is given; it is the moment of a rotation."""
 
     name: str
     namespace: str
+    login: str = ""
+    notes: RotationNotes = field(default_factory=RotationNotes)
     observed: ObservedSecret | None = None
+    rotated: bool = False
+    lost: bool = False
+    """Whether it stands for one that is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tenantry_crds.reasons import Reason
+from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login, service_secret
 from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import PUBLIC, Grant, Membership, Role
@@ -18,7 +19,7 @@ from tenantry_operator.plan.actions import (
     StripRole,
     WriteSecret,
 )
-from tenantry_operator.plan.tenant_secret import applied_mark, binding, usable_password
+from tenantry_operator.plan.tenant_secret import binding, usable_password
 
 OLDEST: Final = 150000
 MISSING: Final = "it is missing"

@@ -19,6 +19,7 @@ from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
 from tenantry_operator.plan.tenant_reporting import sort_out
+from tenantry_operator.plan.tenant_rotation import Rotation, as_before, decide_rotation, ending_actions
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
 
 
@@ -47,6 +48,8 @@ class Plan:
     """What is left undone, since drift is only reported."""
     namespace_problem: Problem | None = field(default=None, compare=False)
     """What is the matter with the namespace; the rest of the plan is carried out all the same."""
+    rotation: Rotation | None = field(default=None, compare=False)
+    """How it stands with the logins once the plan is done."""
 
     @property
     def is_empty(self) -> bool:
@@ -116,16 +119,19 @@ def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
 
 
 def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
-    actions = _presence_actions(desired, observed)
+    rotation = decide_rotation(desired, observed)
+    actions = _presence_actions(desired, observed, rotation)
     before = desired.drift.before
-    known = actions if before is None else _presence_actions(before, observed)
-    found = sort_out(desired, observed, actions, before=known)
+    # One decision about the logins for both: what a rotation makes is no drift, and no change of the spec.
+    known = actions if before is None else _presence_actions(before, observed, as_before(rotation, before))
+    found = sort_out(desired, observed, actions, before=known, made=rotation.active if rotation.begun else None)
     return Plan(
         _with_namespace(desired, observed, tuple(found.actions)),
         id=tenant_id(desired, observed),
         drift=found.drift,
         held=found.held,
         namespace_problem=namespace_problem(desired, observed.namespace),
+        rotation=rotation,
     )
 
 
@@ -137,26 +143,28 @@ def _with_namespace(
     return (*actions[:told], *namespace_actions(desired, observed.namespace), *actions[told:])
 
 
-def _presence_actions(desired: DesiredTenant, observed: ObservedTenant) -> list[TenantAction]:
+def _presence_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> list[TenantAction]:
     identity = tenant_id(desired, observed)
     first = tuple(lifecycle.first_records(desired, observed, identity=identity))
-    actions: list[TenantAction] = [*first, *_server_actions(desired, observed, identity=identity)]
+    actions: list[TenantAction] = [*first, *_server_actions(desired, observed, rotation, identity=identity)]
     if lifecycle.is_archived(desired):
         actions += lifecycle.archived_secrets(desired, observed)
     else:
-        actions += secret_actions(desired, observed)
+        actions += secret_actions(desired, observed, rotation)
     actions += lifecycle.last_records(desired, observed, first, identity=identity)
+    actions += ending_actions(desired.names, observed.catalogue, rotation)
     return actions
 
 
-def _server_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:
+def _server_actions(
+    desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation, *, identity: str
+) -> list[TenantAction]:
     closing = lifecycle.closing_actions(desired, observed.catalogue)
     left = lifecycle.after_closing(observed.catalogue, closing)
     actions = [*closing, *_marker_actions(desired, observed, identity=identity)]
     if not lifecycle.is_archived(desired):
-        return [*actions, *catalogue_actions(desired, replace(observed, catalogue=left), identity=identity)]
-    kept = replace(observed, catalogue=lifecycle.without_logins(desired, left))
-    actions += catalogue_actions(desired, kept, identity=identity)
+        return [*actions, *catalogue_actions(desired, left, rotation, identity=identity)]
+    actions += catalogue_actions(desired, lifecycle.without_logins(desired, left), rotation, identity=identity)
     return [*actions, *retirement_actions(desired.names, left, reason=lifecycle.why(desired))]
 
 

@@ -11,13 +11,13 @@ from tenantry_operator.plan.actions import (
     DropData,
     LeaveDatabase,
     RecordTenant,
-    RetireLogin,
     RevokeForeign,
     RevokeMembership,
     TenantAction,
     WriteMarker,
 )
 from tenantry_operator.plan.tenant_namespace import namespace_leaving
+from tenantry_operator.plan.tenant_rotation import retirement
 
 LEAVES = "the Tenant is being deleted"
 
@@ -75,17 +75,16 @@ def _close(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Close the logins, and what a hand has opened besides."""
     for name in names.roles:
         role = catalogue.roles.get(name)
-        if role is not None and (name in names.login_roles or role.login or name in catalogue.sessions):
+        if role is not None and (name in names.logins or role.login or name in catalogue.sessions):
             yield CloseLogin(role=name, reason=LEAVES)
 
 
 def retirement_actions(names: TenantNames, catalogue: Catalogue, *, reason: str) -> Iterator[TenantAction]:
     """Drop the logins, which are closed already; what they own passes to the owner."""
-    for login in names.login_roles:
+    for login in names.logins:
         if login in catalogue.roles:
             yield from _revoke_foreign(catalogue, login, reason=reason)
-            yield from _leave_databases(catalogue, login, heir=names.owner, reason=reason)
-            yield RetireLogin(role=login, heir=names.owner, reason=reason)
+            yield from retirement(names, catalogue, login, reason=reason)
 
 
 def _mark_released(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
@@ -115,9 +114,7 @@ def _revoke_foreign(catalogue: Catalogue, *roles: str, reason: str = LEAVES) -> 
             yield RevokeForeign(grant=grant, reason=reason)
 
 
-def _leave_databases(
-    catalogue: Catalogue, *roles: str, heir: str | None = None, reason: str = LEAVES
-) -> Iterator[TenantAction]:
+def _leave_databases(catalogue: Catalogue, *roles: str) -> Iterator[TenantAction]:
     for database in sorted({database for role, database in catalogue.elsewhere if role in roles}):
         there = tuple(role for role in roles if (role, database) in catalogue.elsewhere)
-        yield LeaveDatabase(database=database, roles=there, heir=heir, reason=reason)
+        yield LeaveDatabase(database=database, roles=there, reason=LEAVES)

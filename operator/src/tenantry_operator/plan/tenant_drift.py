@@ -10,7 +10,6 @@ from tenantry_operator.model.tenant import (
     Grant,
     Marker,
     Membership,
-    ObservedTenant,
 )
 from tenantry_operator.plan import tenant_lifecycle as lifecycle
 from tenantry_operator.plan.actions import (
@@ -35,40 +34,35 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteMarker,
 )
+from tenantry_operator.plan.tenant_rotation import Rotation
 
 MISSING = "it is missing"
 TOO_MUCH = "nobody should hold it"
 
 
-def catalogue_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> tuple[TenantAction, ...]:
+def catalogue_actions(
+    desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation, *, identity: str
+) -> tuple[TenantAction, ...]:
     """Ordered, so that what is named exists when it is named; what may not be ours to undo comes last."""
-    catalogue = observed.catalogue
     return (
-        *_roles(desired, catalogue, identity=identity),
-        *_memberships(desired, catalogue),
+        *_roles(desired, catalogue, rotation, identity=identity),
+        *_memberships(desired, catalogue, rotation),
         *_schemas(desired.names, catalogue),
         *_schema_grants(desired.names, catalogue),
         *_default_grants(desired.names, catalogue),
-        *_settings(desired, catalogue),
+        *_settings(desired, catalogue, rotation),
         *_migration(desired, catalogue),
         *_table_grants(desired, catalogue),
-        *_resets(desired, catalogue),
+        *_resets(desired, catalogue, rotation),
         *_undone(desired.names, catalogue),
     )
 
 
-def desired_memberships(names: TenantNames) -> frozenset[Membership]:
+def desired_memberships(names: TenantNames, logins: tuple[str, ...]) -> frozenset[Membership]:
     """Say who belongs to what: a login is owner only by SET ROLE through migrator, which inherits nothing."""
     services = {Membership(role, service_login(service)) for service, role in names.service_roles.items()}
-    return frozenset(
-        {
-            Membership(names.owner, names.migrator),
-            Membership(names.migrator, names.login),
-            Membership(names.app, names.login),
-            Membership(TENANTS, names.login),
-            *services,
-        }
-    )
+    of_logins = {Membership(role, login) for role in (names.migrator, names.app, TENANTS) for login in logins}
+    return frozenset({Membership(names.owner, names.migrator), *of_logins, *services})
 
 
 def desired_schemas(names: TenantNames) -> dict[str, str]:
@@ -99,15 +93,17 @@ def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
 
 
 def desired_settings(desired: DesiredTenant) -> frozenset[tuple[str, str]]:
-    """Of the login. The search path is here and not in the address, for poolers refuse it there."""
+    """Of each login. The search path is here and not in the address, for poolers refuse it there."""
     return desired.settings | {("search_path", desired.names.schema)}
 
 
-def _roles(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> Iterator[TenantAction]:
+def _roles(
+    desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation, *, identity: str
+) -> Iterator[TenantAction]:
     names = desired.names
-    for role in lifecycle.kept_roles(desired):
+    for role in (*names.group_roles, *rotation.logins):
         login, inherit = lifecycle.may_log_in(desired, role), role != names.migrator
-        limit = desired.connection_limit if role in names.login_roles else -1
+        limit = desired.connection_limit if role in names.logins else -1
         there = catalogue.roles.get(role)
         if there is None:
             yield CreateRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=MISSING)
@@ -119,14 +115,16 @@ def _roles(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> It
             yield AlterRole(role=role, login=login, inherit=inherit, connection_limit=limit, reason=why)
 
 
-def _memberships(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
-    wanted = frozenset(m for m in desired_memberships(desired.names) if lifecycle.is_kept(desired, m))
+def _memberships(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
+    wanted = {m for m in desired_memberships(desired.names, rotation.logins) if lifecycle.is_kept(desired, m)}
+    # Those of a login that goes now go with it, and not before its sessions do.
+    held = {m for m in catalogue.memberships if rotation.ended not in (m.role, m.member)}
     # Revoking first: a membership with ADMIN OPTION is revoked whole and granted again without.
-    for membership in sorted(catalogue.memberships - wanted):
+    for membership in sorted(held - wanted):
         yield RevokeMembership(membership=membership, reason=TOO_MUCH)
-    kept = {(m.role, m.member) for m in catalogue.memberships - wanted}
+    kept = {(m.role, m.member) for m in held - wanted}
     for membership in sorted(wanted):
-        if membership not in catalogue.memberships or (membership.role, membership.member) in kept:
+        if membership not in held or (membership.role, membership.member) in kept:
             yield GrantMembership(membership=membership, reason=MISSING)
 
 
@@ -159,29 +157,26 @@ def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[Tenant
     yield from (GrantDefault(owner=names.owner, grant=grant, reason=MISSING) for grant in granted)
 
 
-def _settings(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
-    login, held = desired.names.login, _settings_held(desired, catalogue)
-    if login not in lifecycle.kept_roles(desired):
-        return
+def _settings(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
     wanted = desired_settings(desired)
     for role, database, name in sorted(catalogue.settings_elsewhere):
         yield ResetSetting(role=role, name=name, database=database, reason="nothing is set there")
-    for name, value in sorted(wanted - held):
-        yield SetSetting(role=login, name=name, value=value, reason="it is not as the spec says")
+    for login in rotation.logins:
+        for name, value in sorted(wanted - _settings_held(login, catalogue)):
+            yield SetSetting(role=login, name=name, value=value, reason="it is not as the spec says")
 
 
-def _settings_held(desired: DesiredTenant, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
-    login = catalogue.roles.get(desired.names.login)
-    return frozenset() if login is None else login.settings
+def _settings_held(login: str, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
+    role = catalogue.roles.get(login)
+    return frozenset() if role is None else role.settings
 
 
-def _resets(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+def _resets(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
     """Reset what the spec does not set. Of some settings only a superuser may, so each goes by itself."""
-    unwanted = {name for name, _ in _settings_held(desired, catalogue)} - {
-        name for name, _ in desired_settings(desired)
-    }
-    for name in sorted(unwanted):
-        yield ResetSetting(role=desired.names.login, name=name, reason="the spec does not set it")
+    wanted = {name for name, _ in desired_settings(desired)}
+    for login in rotation.logins:
+        for name in sorted({name for name, _ in _settings_held(login, catalogue)} - wanted):
+            yield ResetSetting(role=login, name=name, reason="the spec does not set it")
 
 
 def _migration(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:

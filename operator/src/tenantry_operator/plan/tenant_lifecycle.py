@@ -44,13 +44,8 @@ def why(desired: DesiredTenant) -> str:
     return f"spec.lifecycle is {desired.lifecycle}"
 
 
-def kept_roles(desired: DesiredTenant) -> tuple[str, ...]:
-    """Return the roles that the tenant should have: an archived one has no logins."""
-    return desired.names.group_roles if is_archived(desired) else desired.names.roles
-
-
 def may_log_in(desired: DesiredTenant, role: str) -> bool:
-    return is_open(desired) and role in desired.names.login_roles
+    return is_open(desired) and role in desired.names.logins
 
 
 def is_kept(desired: DesiredTenant, membership: Membership) -> bool:
@@ -58,7 +53,7 @@ def is_kept(desired: DesiredTenant, membership: Membership) -> bool:
     names = desired.names
     if membership.role in names.service_roles.values():
         return is_open(desired)
-    return not is_archived(desired) or membership.member not in names.login_roles
+    return not is_archived(desired) or membership.member not in names.logins
 
 
 def first_records(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> Iterator[RecordTenant]:
@@ -122,7 +117,7 @@ def _close(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[CloseLogin]
         if there is None or may_log_in(desired, role) or (is_open(desired) and desired.drift.report):
             continue
         if role in catalogue.sessions or (there.login and not is_open(desired)):
-            reason = why(desired) if role in desired.names.login_roles else "nobody may log in as it"
+            reason = why(desired) if role in desired.names.logins else "nobody may log in as it"
             yield CloseLogin(role=role, reason=reason)
 
 
@@ -140,7 +135,7 @@ def after_closing(catalogue: Catalogue, actions: Sequence[ServerAction]) -> Cata
 
 def without_logins(desired: DesiredTenant, catalogue: Catalogue) -> Catalogue:
     """Return what is left once the logins are retired; all that they hold goes with them."""
-    gone = frozenset(desired.names.login_roles)
+    gone = frozenset(desired.names.logins)
     return replace(
         catalogue,
         roles={name: role for name, role in catalogue.roles.items() if name not in gone},

@@ -76,24 +76,32 @@ def sort_out(
     actions: Sequence[do.TenantAction],
     *,
     before: Sequence[do.TenantAction],
+    made: str | None = None,
 ) -> Sorted:
-    """Sort the actions of a plan; `before` are those that the spec applied last would ask for now."""
+    """Sort the actions of a plan; `before` are those that the spec applied last would ask for now.
+
+    `made` is the login that a rotation prepares in this plan: it is missing because it is new.
+    """
     everything = tuple(actions)
     if desired.drift.unknown or not is_settled(desired, observed):
         return Sorted(everything)
     asked_before = {action for action in before if isinstance(action, REPAIRS)}
-    drift = tuple(action for action in everything if isinstance(action, REPAIRS) and action in asked_before)
+    drift = tuple(
+        action
+        for action in everything
+        if isinstance(action, REPAIRS) and action in asked_before and (made is None or made not in _roles_of(action))
+    )
     if not desired.drift.report:
         return Sorted(everything, drift)
     gone = {action.role for action in drift if isinstance(action, do.CreateRole)}
-    held = tuple(action for action in everything if action in drift or _needs(action, gone, desired.names))
+    held = tuple(action for action in everything if action in drift or _needs(action, gone))
     return Sorted(tuple(action for action in everything if action not in held), drift, held)
 
 
-def _needs(action: do.TenantAction, gone: AbstractSet[str], names: TenantNames) -> bool:
+def _needs(action: do.TenantAction, gone: AbstractSet[str]) -> bool:
     """Whether an action cannot be done without a role that stays missing."""
     if isinstance(action, do.WriteSecret):
-        return names.login in gone
+        return action.login in gone
     return not gone.isdisjoint(_roles_of(action))
 
 

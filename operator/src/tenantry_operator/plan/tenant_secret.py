@@ -1,24 +1,17 @@
 """What to do about a Tenant's Secret, and what it says."""
 
-import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.tenant import DesiredTenant, ObservedSecret, ObservedTenant, Place
+from tenantry_operator.model.credentials import applied_mark
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
 from tenantry_operator.plan.actions import DeleteSecret, SetPassword, TenantAction, WriteSecret
+from tenantry_operator.plan.tenant_rotation import Rotation, remembered
 
 LONGEST_PASSWORD: Final = 512
-
-
-def applied_mark(oid: int, password: str) -> str:
-    """Make the annotation that says: this role was given this password.
-
-    Without superuser rights nobody can ask Postgres for a role's verifier, so the Secret remembers. A role that was
-    made anew has another oid, an edited Secret another password; either shows.
-    """
-    return f"{oid}:{hashlib.sha256(password.encode()).hexdigest()[:32]}"
 
 
 def binding(place: Place, *, schema: str, username: str, password: str) -> dict[str, str]:
@@ -40,9 +33,16 @@ def binding(place: Place, *, schema: str, username: str, password: str) -> dict[
     return data | ({"ca.crt": place.ca_pem} if place.ca_pem else {})
 
 
-def tenant_binding(desired: DesiredTenant, password: str) -> dict[str, str]:
-    names = desired.names
-    return binding(desired.place, schema=names.schema, username=names.login, password=password)
+def tenant_binding(desired: DesiredTenant, login: str, password: str) -> dict[str, str]:
+    """Return all that the tenant's Secret holds, with the keys of its template."""
+    data = binding(desired.place, schema=desired.names.schema, username=login, password=password)
+    template = desired.credentials.template
+    return data | {key: _filled(text, data) for key, text in template.items() if key not in data}
+
+
+def _filled(text: str, data: Mapping[str, str]) -> str:
+    """Put the values of a Secret into a text of the template; what stands in braces there is a key of it."""
+    return re.sub(r"\{(\w+)\}", lambda found: data.get(found[1], found[0]), text)
 
 
 def usable_password(data: Mapping[str, str]) -> str | None:
@@ -62,44 +62,64 @@ def secret_refusal(observed: ObservedTenant) -> tuple[Reason, str] | None:
     return Reason.NOT_OURS, said
 
 
-def secret_actions(desired: DesiredTenant, observed: ObservedTenant) -> tuple[TenantAction, ...]:
-    """Give the role the password before the Secret says so: a crash between the two only repeats both."""
-    return (*_password(desired, observed), *_content(desired, observed), *_stale(observed))
+def secret_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
+    """Give the login the password before the Secret says so: a crash between the two only repeats both."""
+    return (
+        *_password(observed, rotation),
+        *_content(desired, observed, rotation),
+        *_stale(observed),
+    )
 
 
-def _password(desired: DesiredTenant, observed: ObservedTenant) -> tuple[TenantAction, ...]:
-    why = _why_password(desired, observed)
-    return (SetPassword(role=desired.names.login, reason=why),) if why else ()
+def _password(observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
+    why = _why_password(observed, rotation)
+    return (SetPassword(role=rotation.active, fresh=rotation.begun, reason=why),) if why else ()
 
 
-def _why_password(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
-    login = observed.catalogue.roles.get(desired.names.login)
+def _why_password(observed: ObservedTenant, rotation: Rotation) -> str | None:
+    if rotation.begun:
+        return "it takes the place of the login before"
+    login, memory = observed.catalogue.roles.get(rotation.active), remembered(observed)
     if login is None:
         return "the login has no password yet"
-    if observed.secret is None:
+    if memory is None:
         return "the Secret with the password is gone"
-    password = usable_password(observed.secret.data)
+    password = usable_password(memory.data)
     if password is None:
         return "the Secret has no password that can be used"
-    if observed.secret.applied != applied_mark(login.oid, password):
+    if memory.applied != applied_mark(login.oid, password):
         return "the Secret's password is not known to be the login's"
     return None
 
 
-def _content(desired: DesiredTenant, observed: ObservedTenant) -> tuple[TenantAction, ...]:
-    why = _why_content(desired, observed.secret) or _why_password(desired, observed)
+def _content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
+    why = _why_content(desired, observed, rotation) or _why_password(observed, rotation)
     if why is None:
         return ()
-    name, namespace = desired.secret_name, desired.secret_namespace
-    return (WriteSecret(name=name, namespace=namespace, observed=observed.secret, reason=why),)
+    write = WriteSecret(
+        name=desired.secret_name,
+        namespace=desired.secret_namespace,
+        login=rotation.active,
+        notes=rotation.notes,
+        observed=observed.secret,
+        rotated=rotation.begun,
+        lost=rotation.lost,
+        reason=why,
+    )
+    return (write,)
 
 
-def _why_content(desired: DesiredTenant, secret: ObservedSecret | None) -> str | None:
+def _why_content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> str | None:
+    secret = observed.secret
     if secret is None:
         return "there is no Secret"
-    wanted = tenant_binding(desired, usable_password(secret.data) or "")
+    if rotation.begun:
+        return "a rotation is due"
+    wanted = tenant_binding(desired, rotation.active, usable_password(secret.data) or "")
     wrong = sorted(key for key in {*wanted, *secret.data} if wanted.get(key) != secret.data.get(key))
-    return f"the Secret is wrong in {', '.join(wrong)}" if wrong else None
+    if wrong:
+        return f"the Secret is wrong in {', '.join(wrong)}"
+    return "the Secret does not say when it was rotated" if rotation.restated else None
 
 
 def _stale(observed: ObservedTenant) -> tuple[TenantAction, ...]:

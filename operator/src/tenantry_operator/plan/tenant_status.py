@@ -16,9 +16,10 @@ from tenantry_crds import (
 )
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import DesiredTenant
+from tenantry_operator.plan.credentials_status import credentials_message, credentials_status
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
-from tenantry_operator.plan.tenant_lifecycle import kept_roles
 from tenantry_operator.plan.tenant_reporting import drift_listed, drift_said
+from tenantry_operator.plan.tenant_rotation import Rotation
 
 WELL = {
     Lifecycle.ACTIVE: (Reason.PROVISIONED, TenantPhase.READY, "schemas, roles and credentials are in place"),
@@ -53,6 +54,8 @@ class TenantVerdict:
     """What was changed by hand and is not put right; None when the pass did not come so far as to look."""
     access_taken: bool | None = None
     """Whether nobody gets at the data; None when the pass did not look."""
+    rotation: Rotation | None = None
+    """How it stands with the logins, if the plan was carried out."""
     namespace: "NamespaceVerdict | None" = None
     """None when the pass did not come so far as to look at it."""
 
@@ -90,11 +93,13 @@ def _learnt(verdict: TenantVerdict) -> dict[str, object]:
     }
     archived = desired.lifecycle is Lifecycle.ARCHIVED
     if verdict.database_in_place:
-        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": kept_roles(desired)}
+        logins = verdict.rotation.logins if verdict.rotation else ()
+        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": (*names.group_roles, *sorted(logins))}
     if verdict.credentials_in_place and archived:
-        learnt["binding"] = None
+        learnt |= {"binding": None, "credentials": None}
     elif verdict.credentials_in_place:
         learnt["binding"] = Binding(name=desired.secret_name, namespace=desired.secret_namespace)
+        learnt["credentials"] = verdict.rotation and credentials_status(names, verdict.rotation)
     return learnt
 
 
@@ -169,7 +174,7 @@ def _credentials(verdict: TenantVerdict) -> Said:
         )
         return Said(ConditionType.CREDENTIALS_READY, "False", WELL[desired.lifecycle][0], what)
     if verdict.credentials_in_place:
-        return Said(ConditionType.CREDENTIALS_READY, "True", Reason.ISSUED)
+        return Said(ConditionType.CREDENTIALS_READY, "True", Reason.ISSUED, credentials_message(verdict.rotation))
     if problem is not None and problem.reason in ABOUT_CREDENTIALS | {Reason.NOT_OURS}:
         return Said(ConditionType.CREDENTIALS_READY, "False", problem.reason, problem.message)
     return Said(ConditionType.CREDENTIALS_READY, "Unknown", Reason.PROVISIONING, "not looked at in this pass")

@@ -30,6 +30,7 @@ from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import SERVICES, service_login, service_secret
 from tenantry_operator.model.server import DesiredServer, ObservedServer, claim
 from tenantry_operator.model.tenant import ObservedSecret
@@ -46,7 +47,7 @@ from tenantry_operator.plan.status import (
     unreadable,
     without_unreadable_status,
 )
-from tenantry_operator.plan.tenant_secret import applied_mark, usable_password
+from tenantry_operator.plan.tenant_secret import usable_password
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem

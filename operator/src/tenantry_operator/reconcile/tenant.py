@@ -20,24 +20,26 @@ from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
-from tenantry_operator.observe.registry import Registered, RegistryBehind, in_bulk, read_registered
+from tenantry_operator.observe.registry import Registered, RegistryBehind, read_registered
 from tenantry_operator.observe.secrets import observe_secret
+from tenantry_operator.observe.sessions import observe_sessions
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
 from tenantry_operator.plan.status import Problem, unreadable, without_unreadable_status
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_lifecycle import is_taken
-from tenantry_operator.plan.tenant_reporting import BROKEN, held_problem
+from tenantry_operator.plan.tenant_reporting import held_problem
 from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
 from tenantry_operator.reconcile.tenant_conclusion import KIND, Pass, TenantConclusion
+from tenantry_operator.reconcile.tenant_credentials import Timers, count
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
-from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told
-from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem
+from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told, only_left_out
+from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem, registry_problem
 from tenantry_operator.reconcile.tenant_look import Look
-from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace, versions_seen
-from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep, digest
+from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
+from tenantry_operator.reconcile.tenant_sweep import TenantSweep
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -78,11 +80,13 @@ class TenantReconciler:
         self._cache = cache
         self._fence = fence
         self._settings = settings
+        self._clock = clock
         self._metrics = metrics
         self._addresses = addresses
         self._taken_back = TakenBack()
+        self._timers = Timers(clock)
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
-        self._conclusion = TenantConclusion(kube=kube, cache=cache, clock=clock, sweep=self._sweep)
+        self._conclusion = TenantConclusion(kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers)
 
     def sweep(self) -> AsyncIterator[Key]:
         """Yield the Tenants of which something changed since their last pass; bulk reads only."""
@@ -97,9 +101,12 @@ class TenantReconciler:
         body = self._cache.get(key)
         if body is None:
             self._sweep.forget(key.name)
+            self._timers.set(key.name, None)
             return Result()
-        if self._sweep.is_settled(key.name) or _has_let_go(body):
+        if _has_let_go(body):
             return Result()
+        if self._sweep.is_settled(key.name) and not self._timers.is_due(key.name):
+            return Result(requeue_after=self._timers.left(key.name))
         try:
             return await self._read_and_reconcile(body)
         except (ApiError, FenceError, RegistryBehind) as error:
@@ -142,7 +149,7 @@ class TenantReconciler:
                 return await self._pass(tenant, registry)
         except DatabaseError as error:
             # Only the fence's own: the pass turns the others into problems.
-            raise Blocked(_registry_problem(error, self._settings.registry_server)) from error
+            raise Blocked(registry_problem(error, self._settings.registry_server)) from error
 
     async def _was_never_placed(self, tenant: Tenant) -> bool:
         """Whether nothing can have been made for a Tenant, for there is no registry; else it would never go."""
@@ -169,14 +176,15 @@ class TenantReconciler:
         return Look(registered, address, desired, observed, facts, prepared)
 
     async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
-        registered, address, desired, observed, facts, prepared = await self.look(tenant, registry)
+        looked = await self.look(tenant, registry)
+        registered, address, desired, observed, _, prepared = looked
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True) if plan.refusal else None
         if refused is not None and not plan.actions:
             taken = is_taken(desired, observed, ())
             verdict = TenantVerdict(refused, desired=desired, id=plan.id, version=catalogue.version, access_taken=taken)
-            return Pass(verdict, seen=_seen(desired, registered, facts, observed))
+            return Pass(verdict, seen=looked.seen())
         if desired.deletion is None and not prepared:
             said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
             raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
@@ -192,6 +200,7 @@ class TenantReconciler:
         problem = executed.problem or self._taken_back.again(desired.names.name, executed.done)
         problem = problem or refused or held_problem(plan.held, desired, observed)
         count_drift(self._metrics, tenant, plan, done=executed.done)
+        count(self._metrics, plan.actions, executed.done)
         complete = problem is None
         beside = executed.namespace_problem or plan.namespace_problem
         verdict = TenantVerdict(
@@ -200,12 +209,13 @@ class TenantReconciler:
             id=plan.id,
             version=catalogue.version or (desired.released if complete else None),
             database_in_place=complete,
-            credentials_in_place=complete or _only_left_out(problem),
+            credentials_in_place=complete or only_left_out(problem),
             drift=drift_left(plan, executed.done),
             access_taken=is_taken(desired, observed, executed.done),
+            rotation=plan.rotation,
             namespace=NamespaceVerdict(beside),
         )
-        seen = _seen(desired, registered, facts, observed) if plan.is_empty else None
+        seen = looked.seen() if plan.is_empty else None
         version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
         return Pass(
             verdict,
@@ -226,7 +236,7 @@ class TenantReconciler:
             said = f"the registry is not prepared yet; see DatabaseServer {self._settings.registry_server}"
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, said)) from error
         except (DatabaseError, psycopg.Error) as error:
-            raise Blocked(_registry_problem(error, self._settings.registry_server)) from error
+            raise Blocked(registry_problem(error, self._settings.registry_server)) from error
 
     async def _desired(self, tenant: Tenant, registered: Registered) -> tuple[ServerAddress, DesiredTenant]:
         row = registered.row
@@ -240,7 +250,8 @@ class TenantReconciler:
             raise Blocked(Problem(error.reason, str(error), lasting=True)) from error
         if registered.released is None:
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, "the registry has no released revision yet"))
-        build = partial(desired_tenant, address=address, settings=self._settings, released=registered.released)
+        now, settings = self._clock.now(), self._settings
+        build = partial(desired_tenant, address=address, settings=settings, released=registered.released, now=now)
         return address, with_drift_rule(build(tenant), tenant, row.applied if row else None, build=build)
 
     async def _observe(
@@ -250,10 +261,12 @@ class TenantReconciler:
         try:
             async with self._servers.connection(address) as connection:
                 catalogue, facts = await observe_catalogue(connection, desired.names)
+                sessions = await observe_sessions(connection, desired.names, catalogue)
                 prepared = await observe_claim(connection) == claim(desired.installation, address.name)
         except (DatabaseError, psycopg.Error) as error:
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
-        observed = ObservedTenant(catalogue, row, namespace=await look_at_namespace(self._kube, desired.namespace))
+        namespace = await look_at_namespace(self._kube, desired.namespace)
+        observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace)
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
             return observed, facts, prepared
@@ -278,27 +291,8 @@ def _has_let_go(body: RawObject) -> bool:
     return bool(metadata.get("deletionTimestamp")) and api.FINALIZER not in metadata.get("finalizers", ())
 
 
-def _seen(desired: DesiredTenant, registered: Registered, facts: str, observed: ObservedTenant) -> Seen:
-    secret, children = observed.secret, versions_seen(observed.namespace)
-    held = (secret.name, secret.namespace, secret.resource_version) if secret else None
-    return Seen(desired.place, in_bulk(registered.row), registered.released, digest(facts), held, children)
-
-
-def _only_left_out(problem: Problem | None) -> bool:
-    """Whether all was done but what only an administrator can undo, or what drift is left as it is."""
-    left_out = BROKEN | {Reason.PRIVILEGES_MISSING}
-    return problem is not None and problem.lasting and problem.reason in left_out
-
-
 def _check_place(tenant: Tenant, row: RegistryRow | None) -> None:
     asked = tenant.spec.database_server
     if row is not None and asked is not None and asked != row.server:
         said = f"the data of {tenant.metadata.name} is on DatabaseServer {row.server}, the Tenant asks for {asked}"
         raise Blocked(Problem(Reason.NOT_OURS, said, lasting=True))
-
-
-def _registry_problem(error: BaseException, server: str) -> Problem:
-    problem = database_problem(error, server=server)
-    if problem.reason is Reason.SERVER_UNREACHABLE:
-        return problem
-    return Problem(Reason.REGISTRY_UNAVAILABLE, f"the registry: {problem.message}", lasting=problem.lasting)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tenantry_crds import DriftPolicy, Tenant, TenantSpec, absent
+from tenantry_operator.model.credentials import DesiredCredentials
 from tenantry_operator.model.drift import DriftRule
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
@@ -87,4 +89,5 @@ def _specimen() -> DesiredTenant:
         secret_name="",
         secret_namespace="",
         released="",
+        credentials=DesiredCredentials(datetime.fromtimestamp(0, UTC)),
     )

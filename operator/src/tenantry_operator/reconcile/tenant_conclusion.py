@@ -15,6 +15,7 @@ from tenantry_operator.engine.queue import Result
 from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.status import Problem, reason_shown, status_of_unreadable
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
+from tenantry_operator.reconcile.tenant_credentials import Timers
 from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of, moved_to
 from tenantry_operator.reconcile.tenant_namespace import Children
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep
@@ -45,11 +46,12 @@ class Pass:
 class TenantConclusion:
     """Writes down what a pass came to, and lets the sweep know what the next one need not look at."""
 
-    def __init__(self, *, kube: Kube, cache: ObjectCache, clock: Clock, sweep: TenantSweep) -> None:
+    def __init__(self, *, kube: Kube, cache: ObjectCache, clock: Clock, sweep: TenantSweep, timers: Timers) -> None:
         self._kube = kube
         self._cache = cache
         self._clock = clock
         self._sweep = sweep
+        self._timers = timers
 
     async def conclude(self, body: RawObject, tenant: Tenant, done: Pass) -> Result:
         """Write the status if it changed, say what was done, and let the object go when nothing of it is left."""
@@ -76,7 +78,10 @@ class TenantConclusion:
         if problem is None or problem.lasting:
             if done.seen is not None:
                 self._sweep.remember(tenant.metadata.name, done.seen)
-            return Result()
+            # What has a problem is looked at by each sweep anyway, and not at once again and again.
+            rotation = done.verdict.rotation if problem is None else None
+            self._timers.set(tenant.metadata.name, rotation.due if rotation else None)
+            return Result(requeue_after=self._timers.left(tenant.metadata.name))
         return Result(failed=True)
 
     async def unreadable(self, body: RawObject, problem: Problem) -> None:

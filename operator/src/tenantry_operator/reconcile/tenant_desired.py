@@ -1,5 +1,7 @@
 """What a Tenant asks for, as values of the model."""
 
+from datetime import datetime
+
 from uuid_utils import uuid7
 
 from tenantry_crds import DeletionPolicy, DeletionProtection, Tenant, absent
@@ -8,12 +10,13 @@ from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
+from tenantry_operator.reconcile.tenant_credentials import desired_credentials
 from tenantry_operator.reconcile.tenant_namespace import desired_namespace
 from tenantry_operator.settings import OperatorSettings
 
 
 def desired_tenant(
-    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str
+    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str, now: datetime
 ) -> DesiredTenant:
     """Say what the Tenant asks for, with all that it leaves out."""
     spec, names = tenant.spec, TenantNames(tenant.metadata.name)
@@ -28,6 +31,7 @@ def desired_tenant(
         secret_name=absent.secret_name(spec, names.name),
         secret_namespace=settings.namespace,
         released=released,
+        credentials=desired_credentials(tenant, now=now),
         service_tables=service_tables(names),
         connection_limit=absent.connection_limit(spec),
         settings=frozenset(absent.settings(spec).items()),

@@ -10,7 +10,7 @@ from tenantry_operator.model.tenant import DesiredTenant
 from tenantry_operator.plan.actions import TAKEN_BACK, RevokeForeign
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant import Plan
-from tenantry_operator.plan.tenant_reporting import describe
+from tenantry_operator.plan.tenant_reporting import BROKEN, describe
 from tenantry_operator.reconcile.tenant_events import DriftTold
 
 
@@ -36,6 +36,12 @@ def count_drift(metrics: Metrics, tenant: Tenant, plan: Plan, *, done: Sequence[
             metrics.drift_found.labels(kind).inc()
         if action in done:
             metrics.drift_repaired.labels(kind).inc()
+
+
+def only_left_out(problem: Problem | None) -> bool:
+    """Whether all was done but what only an administrator can undo, or what drift is left as it is."""
+    left_out = BROKEN | {Reason.PRIVILEGES_MISSING}
+    return problem is not None and problem.lasting and problem.reason in left_out
 
 
 class TakenBack:

@@ -12,6 +12,7 @@ from tenantry_operator.plan.actions import Action, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_lifecycle import CLOSED, STATES
 from tenantry_operator.plan.tenant_reporting import BROKEN, REPAIRS, describe
+from tenantry_operator.reconcile.tenant_credentials import credentials_told
 
 NAMED = 8
 NOTE_LIMIT = 1000
@@ -107,6 +108,10 @@ def _made(
     if fresh:
         if problem is None:
             yield Event("Normal", Reason.PROVISIONED, "schemas, roles and credentials are in place", "Provision")
+    elif (about_credentials := credentials_told(changes)) is not None:
+        yield Event(*about_credentials, "Rotate")
+        if repaired := [action for action in changes if action in told.drift]:
+            yield Event("Normal", Reason.REPAIRED, _told(repaired), "Repair")
     elif any(isinstance(action, WriteMarker) for action in changes):
         yield Event("Normal", Reason.ADOPTED, "what an earlier Tenant of this name left was taken over", "Adopt")
     elif moved is None:

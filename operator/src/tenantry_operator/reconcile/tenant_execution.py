@@ -21,6 +21,7 @@ from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
 from tenantry_operator.observe.tenant import parse_facts, read_facts
 from tenantry_operator.plan.actions import (
@@ -39,7 +40,8 @@ from tenantry_operator.plan.actions import (
     WriteSecret,
 )
 from tenantry_operator.plan.status import Problem
-from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+from tenantry_operator.plan.tenant_rotation import remembered
+from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
 from tenantry_operator.reconcile.tenant_namespace import ChildVersions, is_namespace_itself, namespace_refused
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,14 @@ def database_problem(error: BaseException, *, server: str) -> Problem:
     return failure_problem(failure)
 
 
+def registry_problem(error: BaseException, server: str) -> Problem:
+    """Say that it is the registry, unless its server does not answer at all."""
+    problem = database_problem(error, server=server)
+    if problem.reason is Reason.SERVER_UNREACHABLE:
+        return problem
+    return Problem(Reason.REGISTRY_UNAVAILABLE, f"the registry: {problem.message}", lasting=problem.lasting)
+
+
 def failure_problem(failure: Failure) -> Problem:
     """Say what a failure means: what waiting cures is passing, a refused log-in is somebody's to mend."""
     reason = REASONS.get(failure.reason, Reason.DATABASE_ERROR)
@@ -105,7 +115,8 @@ class TenantExecution:
         self._registry = registry
         self._address = address
         self._password = ""
-        self._oid: int | None = None
+        self._oids: dict[str, int] = {}
+        self._owed: set[str] = set()
         self.secret_version: str | None = None
         """The resourceVersion of the Secret, if it was written."""
         self.children = ChildVersions()
@@ -114,8 +125,8 @@ class TenantExecution:
     async def run(self, desired: DesiredTenant, observed: ObservedTenant, actions: Sequence[TenantAction]) -> Executed:
         """Do the actions in order. Raises nothing that is expected."""
         executed = Executed()
-        login = observed.catalogue.roles.get(desired.names.login)
-        self._oid = login.oid if login else None
+        self._oids = {name: role.oid for name, role in observed.catalogue.roles.items()}
+        self._owed = {action.role for action in actions if isinstance(action, SetPassword)}
         for where, group in groupby(actions, _where):
             members = tuple(group)
             if where == "namespace":
@@ -148,6 +159,8 @@ class TenantExecution:
                 elif isinstance(action, RecordTenant):
                     async with self._servers.connection(self._registry) as connection:
                         await record(connection, action, desired)
+                elif isinstance(action, WriteSecret) and action.login in self._owed:
+                    continue  # its login has not got the password; why is known already
                 else:
                     await self._on_secret(action, desired, observed)
                 self._done(executed, action)
@@ -189,9 +202,11 @@ class TenantExecution:
         marker = observed.catalogue.marker_text
         async with self._servers.connection(self._address) as connection:
             applied = await apply_on_server(connection, here, context=context, marker_text=marker)
-        self._oid = applied.login_oid or self._oid
         for action in applied.done:
             self._done(executed, action)
+            if isinstance(action, SetPassword) and applied.login_oid is not None:
+                self._oids[action.role] = applied.login_oid
+                self._owed.discard(action.role)
         return self._failed(applied)
 
     async def _elsewhere(
@@ -215,15 +230,16 @@ class TenantExecution:
         return _problem_of(applied.failed[-1]) if applied.failed else None
 
     async def _verifier(self, actions: Sequence[ServerAction], observed: ObservedTenant) -> str:
-        if not any(isinstance(action, SetPassword) for action in actions):
+        asked = [action for action in actions if isinstance(action, SetPassword)]
+        if not asked:
             return ""
-        return await scram_verifier(self._choose_password(observed))
+        return await scram_verifier(self._choose_password(observed, fresh=asked[0].fresh))
 
-    def _choose_password(self, observed: ObservedTenant) -> str:
-        """Keep the Secret's password if it can be used, else make one; the same for the whole plan."""
+    def _choose_password(self, observed: ObservedTenant, *, fresh: bool = False) -> str:
+        """Keep the Secret's password if it can be used, unless a fresh one is asked for; one for the whole plan."""
         if not self._password:
-            kept = usable_password(observed.secret.data) if observed.secret else None
-            self._password = kept or new_password()
+            memory = None if fresh else remembered(observed)
+            self._password = (memory and usable_password(memory.data)) or new_password()
         return self._password
 
     async def _on_secret(self, action: TenantAction, desired: DesiredTenant, observed: ObservedTenant) -> None:
@@ -239,7 +255,7 @@ class TenantExecution:
             self._cache.remove(Key("Secret", action.observed.name, action.observed.namespace))
 
     def _wanted_secret(self, action: WriteSecret, desired: DesiredTenant, observed: ObservedTenant) -> WantedSecret:
-        if self._oid is None:
+        if action.login not in self._oids:
             raise LookupError("the login has no oid: it was neither observed nor made")
         password = self._choose_password(observed)
         return WantedSecret(
@@ -248,8 +264,9 @@ class TenantExecution:
             owner_label=api.LABEL_TENANT,
             owner=desired.names.name,
             owner_uid=desired.uid,
-            data=tenant_binding(desired, password),
-            applied=applied_mark(self._oid, password),
+            data=tenant_binding(desired, action.login, password),
+            applied=applied_mark(self._oids[action.login], password),
+            rotation=action.notes,
         )
 
     def _done(self, executed: Executed, action: TenantAction) -> None:

@@ -119,6 +119,30 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("Tenant", "subject-rule", namespace=_bound(kind="User", name="jane", namespace="ci")),
     ),
     RuleExample(
+        rule="tenant-rotation-interval",
+        field="spec.credentials.rotation.interval",
+        accepted=example("Tenant", "interval-rule", credentials={"rotation": {"interval": "0s"}}),
+        refused=example("Tenant", "interval-rule", credentials={"rotation": {"interval": "59s"}}),
+    ),
+    RuleExample(
+        rule="tenant-rotation-overlap",
+        field="spec.credentials.rotation.overlap",
+        accepted=example("Tenant", "overlap-rule", credentials={"rotation": {"overlap": "1h30m"}}),
+        refused=example("Tenant", "overlap-rule", credentials={"rotation": {"overlap": "720h1s"}}),
+    ),
+    RuleExample(
+        rule="tenant-template-keys",
+        field="spec.credentials.template",
+        accepted=example("Tenant", "keys-rule", credentials={"template": {"app.DSN": "{uri}"}}),
+        refused=example("Tenant", "keys-rule", credentials={"template": {"app/DSN": "{uri}"}}),
+    ),
+    RuleExample(
+        rule="tenant-template-leaves-the-binding",
+        field="spec.credentials.template",
+        accepted=example("Tenant", "binding-rule", credentials={"template": {"URI": "{uri}"}}),
+        refused=example("Tenant", "binding-rule", credentials={"template": {"uri": "{host}"}}),
+    ),
+    RuleExample(
         rule="server-name",
         field="metadata.name",
         accepted=example("DatabaseServer", "primary"),
@@ -243,6 +267,26 @@ BAD_INPUTS: tuple[BadInput, ...] = (
         "pod-security-unknown",
         "spec.namespace.podSecurity",
         example("Tenant", "acme", namespace={"podSecurity": "strict"}),
+    ),
+    BadInput(
+        "overlap-no-duration",
+        "spec.credentials.rotation.overlap",
+        example("Tenant", "acme", credentials={"rotation": {"overlap": "soon"}}),
+    ),
+    BadInput(
+        "interval-a-number",
+        "spec.credentials.rotation.interval",
+        example("Tenant", "acme", credentials={"rotation": {"interval": 720}}),
+    ),
+    BadInput(
+        "template-unknown-placeholder",
+        "spec.credentials.template.DSN",
+        example("Tenant", "acme", credentials={"template": {"DSN": "{user}@{host}"}}),
+    ),
+    BadInput(
+        "template-lonely-brace",
+        "spec.credentials.template.DSN",
+        example("Tenant", "acme", credentials={"template": {"DSN": "{{host}}"}}),
     ),
     BadInput("host-list", "spec.host", example("DatabaseServer", "primary", host="a.example.com,b.example.com")),
     BadInput("host-socket", "spec.host", example("DatabaseServer", "primary", host="/var/run/postgresql")),

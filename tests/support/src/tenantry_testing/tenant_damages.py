@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
+from tenantry_operator.model.credentials import DesiredCredentials
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
@@ -17,6 +19,9 @@ from tenantry_testing.tenant_model import TenantModel
 
 NAMES: Final = TenantNames("acme")
 VERSION: Final = "t0001"
+LOGIN: Final = NAMES.logins[0]
+"""The login that a new tenant has."""
+NOW: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def make_desired(**changes: object) -> DesiredTenant:
@@ -30,6 +35,7 @@ def make_desired(**changes: object) -> DesiredTenant:
         secret_name="acme-database",
         secret_namespace="tenantry-system",
         released=VERSION,
+        credentials=DesiredCredentials(NOW),
         service_tables={VERSION: grants},
         settings=frozenset({("statement_timeout", "30s")}),
     )
@@ -100,7 +106,7 @@ def _delete_secret(model: TenantModel) -> None:
 
 def _log_in(model: TenantModel) -> None:
     """Log in as whoever has a login; the session lasts, whatever becomes of the login."""
-    model.logged_in |= {name for name, role in model.catalogue.roles.items() if role.login}
+    model.sessions |= {name for name, role in model.catalogue.roles.items() if role.login}
 
 
 def _give_schema_away(model: TenantModel) -> None:
@@ -115,36 +121,36 @@ def _rename_secret(model: TenantModel) -> None:
     model.desired = replace(model.desired, secret_name="renamed")
 
 
-FOREIGN = ForeignGrant("table", "t_other.things", "t_other_owner", NAMES.login)
+FOREIGN = ForeignGrant("table", "t_other.things", "t_other_owner", LOGIN)
 DAMAGES = (
-    *(_drop(role) for role in NAMES.roles if role != NAMES.owner),
-    _alter(NAMES.login, login=False),
-    _alter(NAMES.login, login=True),
+    *(_drop(role) for role in (*NAMES.group_roles[1:], LOGIN)),
+    _alter(LOGIN, login=False),
+    _alter(LOGIN, login=True),
     _alter(NAMES.readonly, login=True),
-    _alter(NAMES.login, connection_limit=3, expires=True),
-    _alter(NAMES.login, settings=frozenset({("search_path", "public"), ("work_mem", "1GB")})),
-    _alter(NAMES.login, elevated=frozenset({"SUPERUSER"})),
+    _alter(LOGIN, connection_limit=3, expires=True),
+    _alter(LOGIN, settings=frozenset({("search_path", "public"), ("work_mem", "1GB")})),
+    _alter(LOGIN, elevated=frozenset({"SUPERUSER"})),
     _alter(NAMES.migrator, inherit=True),
     _alter(NAMES.owner, login=True, elevated=frozenset({"CREATEDB", "BYPASSRLS"})),
-    _add("memberships", Membership(NAMES.owner, NAMES.login)),
+    _add("memberships", Membership(NAMES.owner, LOGIN)),
     _add("memberships", Membership(NAMES.app, "t_other_login_a")),
-    _add("memberships", Membership("pg_read_all_data", NAMES.login, True)),
-    _add("memberships", Membership(NAMES.migrator, NAMES.login, True)),
+    _add("memberships", Membership("pg_read_all_data", LOGIN, True)),
+    _add("memberships", Membership(NAMES.migrator, LOGIN, True)),
     _add("memberships", Membership(NAMES.service_role("accounts"), service_login("accounts"))),
     _add("memberships", Membership(NAMES.service_role("accounts"), NAMES.app)),
     _empty("memberships"),
-    _add("schema_grants", Grant(NAMES.schema, PUBLIC, "USAGE"), Grant(NAMES.service_schema, NAMES.login, "USAGE")),
+    _add("schema_grants", Grant(NAMES.schema, PUBLIC, "USAGE"), Grant(NAMES.service_schema, LOGIN, "USAGE")),
     _add("schema_grants", Grant(NAMES.schema, NAMES.app, "CREATE", True)),
     _empty("schema_grants"),
-    _add("table_grants", Grant("users", NAMES.login, "SELECT")),
+    _add("table_grants", Grant("users", LOGIN, "SELECT")),
     _empty("table_grants"),
     _add("default_grants", Grant("TABLES", PUBLIC, "SELECT")),
     _empty("default_grants"),
     _add("foreign", FOREIGN),
-    _add("elsewhere", (NAMES.login, "postgres"), (NAMES.owner, "postgres")),
+    _add("elsewhere", (LOGIN, "postgres"), (NAMES.owner, "postgres")),
     Damage("schema given away", _give_schema_away),
     Damage("table given away", _give_table_away),
-    _add("settings_elsewhere", (NAMES.login, "", "work_mem"), (NAMES.login, "postgres", "search_path")),
+    _add("settings_elsewhere", (LOGIN, "", "work_mem"), (LOGIN, "postgres", "search_path")),
     _add("table_grants", Grant("users", NAMES.app, "SELECT (email)")),
     Damage("Secret deleted", _delete_secret),
     _edit_secret(password="hunter2"),

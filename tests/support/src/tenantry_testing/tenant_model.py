@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from tenantry_operator.apply.tenant import units
+from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
@@ -20,7 +21,8 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import actions as do
-from tenantry_operator.plan.tenant_secret import applied_mark, tenant_binding, usable_password
+from tenantry_operator.plan.tenant_rotation import remembered
+from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
 from tenantry_testing.namespace_model import NamespaceModel
 
 
@@ -38,12 +40,15 @@ class TenantModel:
     secrets: dict[str, ObservedSecret] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
     """What each login accepts."""
-    logged_in: frozenset[str] = frozenset()
-    """Roles that somebody has a session as."""
     keys_revoked: bool = False
     oid: int = 16384
     made: int = 0
+    fresh: bool = False
     chosen: str = ""
+    sessions: frozenset[str] = frozenset()
+    """Roles that somebody has a session as."""
+    ended: tuple[str, ...] = ()
+    """The logins whose sessions were ended, in order."""
     namespace: NamespaceModel = field(default_factory=NamespaceModel)
 
     @property
@@ -53,12 +58,35 @@ class TenantModel:
     def observe(self) -> ObservedTenant:
         """Return what a pass would see, and begin a new one: a password that was only thought of is forgotten."""
         self.chosen = ""
+        self.fresh = False
         wanted = self.desired.secret_name
         others = tuple(one for name, one in sorted(self.secrets.items()) if name != wanted and one.ours)
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
         closed = {name for name, role in self.catalogue.roles.items() if not role.login}
-        catalogue = replace(self.catalogue, sessions=self.logged_in & closed)
-        return ObservedTenant(catalogue, row, self.secrets.get(wanted), others, namespace=self.namespace.observe())
+        catalogue = replace(self.catalogue, sessions=self.sessions & closed)
+        return ObservedTenant(
+            catalogue,
+            row,
+            self.secrets.get(wanted),
+            stale_secrets=others,
+            sessions=self.sessions & {*self.names.logins},
+            namespace=self.namespace.observe(),
+        )
+
+    @property
+    def secret(self) -> ObservedSecret | None:
+        return self.secrets.get(self.desired.secret_name)
+
+    def lets_in(self) -> bool:
+        """Whether one can log in as the Secret says."""
+        data = self.secret.data if self.secret else {}
+        role = self.catalogue.roles.get(data.get("username", ""))
+        return role is not None and role.login and self.passwords.get(role.name) == data.get("password")
+
+    def live_logins(self) -> set[str]:
+        """Return the logins by which one can log in."""
+        roles = self.catalogue.roles
+        return {login for login in self.names.logins if login in roles and roles[login].login}
 
     def play_all(self, actions: Iterable[do.TenantAction]) -> None:
         for action in actions:
@@ -152,7 +180,8 @@ class TenantModel:
                 self.alter_role(role, elevated=self._role(role).elevated - set(attributes))
             case do.CloseLogin(role=role):
                 self.alter_role(role, login=False)
-                self.logged_in -= {role}
+                self.ended += (role,)
+                self.sessions -= {role}
             case do.WriteMarker(role=role, marker=marker):
                 self._role(role)
                 self.catalogue = replace(held, marker_text=marker.text())
@@ -222,7 +251,8 @@ class TenantModel:
         )
 
     def _password(self) -> str:
-        secret = self.secrets.get(self.desired.secret_name)
+        others = tuple(one for name, one in sorted(self.secrets.items()) if one.ours)
+        secret = None if self.fresh else remembered(ObservedTenant(secret=self.secret, stale_secrets=others))
         kept = usable_password(secret.data) if secret else None
         if kept is None and not self.chosen:
             self.made += 1
@@ -231,6 +261,7 @@ class TenantModel:
 
     def _set_password(self, action: do.SetPassword) -> None:
         self._role(action.role)
+        self.fresh = action.fresh
         self.passwords[action.role] = self._password()
 
     def _write_secret(self, action: do.WriteSecret) -> None:
@@ -247,8 +278,9 @@ class TenantModel:
             uid=there.uid if there else f"secret-{self.made}",
             resource_version=str(self.made),
             ours=True,
-            data=tenant_binding(self.desired, password),
-            applied=applied_mark(self._role(self.names.login).oid, password),
+            data=tenant_binding(self.desired, action.login, password),
+            applied=applied_mark(self._role(action.login).oid, password),
+            rotation=action.notes,
         )
 
     def _delete_secret(self, action: do.DeleteSecret) -> None:

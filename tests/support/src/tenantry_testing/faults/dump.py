@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import psycopg
 
-from tenantry_operator.plan.tenant_secret import applied_mark
+from tenantry_operator.model.credentials import applied_mark
 from tenantry_testing.faults.administrator import DATABASESERVERS, TENANTS
 from tenantry_testing.faults.world import FaultWorld
 from tenantry_testing.postgres import Login
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIMES: Final = re.compile(r"(At|Time|Since)$")
+TIMES: Final = re.compile(r"(At|Time|Since|-at)$")
 KINDS: Final = {
     "secrets": "/api/v1/secrets",
     "namespaces": "/api/v1/namespaces",

@@ -1,4 +1,4 @@
-"""`make prove`: kill the operator before and after each of its writes, and break what it talks to.
+"""`make prove`: kill the operator at each of its writes, break what it talks to, and rotate credentials under load.
 
 Each scenario and each fault prints a line; the result is written to docs/results/prove.json when all of them ran. The
 exit code is 1 when one does not hold, and what differs is printed.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from tenantry_cluster import Layout
+from tenantry_testing.faults.rotation import rotate_in_a_world
 from tenantry_testing.faults.world import FaultWorld
 from tenantry_testing.prove.campaign import Campaign, Outcome, Point, second_deaths
 from tenantry_testing.prove.faultcases import FAULTS, FaultCampaign, FaultCase
@@ -18,6 +19,8 @@ from tenantry_testing.prove.results import CrashResults, write_results
 from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
 
 SEED = 20261122
+ROTATIONS = 50
+FAILURES_SHOWN = 10
 PAIRS = 3
 """Pairs of deaths that are drawn for each scenario."""
 
@@ -26,22 +29,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     scenarios = [one for one in SCENARIOS if given.only in one.name]
     faults = [one for one in FAULTS if given.only in one.name]
+    rotations = given.rotations if not given.only and given.part in {"all", "rotation"} else 0
     layout = Layout.of_checkout()
     began = time.monotonic()
     failed = 0
     results = layout.root / "docs" / "results" / "prove.json"
-    with FaultWorld.open(layout) as world:
-        about: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
-        if given.part in {"all", "crash"}:
-            crashes = crash_points(world, scenarios, pairs=given.pairs, seed=given.seed)
-            failed += len(crashes.failed)
-            if not given.only:
-                write_results(results, {**about, "crash_points": crashes.as_json()})
-        if given.part in {"all", "faults"}:
-            held = run_faults(world, faults)
-            failed += sum(bool(said) for said in held.values())
-            if not given.only:
-                write_results(results, {**about, "faults": {name: _first(said) for name, said in held.items()}})
+    if given.part != "rotation":
+        with FaultWorld.open(layout) as world:
+            about: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
+            if given.part in {"all", "crash"}:
+                crashes = crash_points(world, scenarios, pairs=given.pairs, seed=given.seed)
+                failed += len(crashes.failed)
+                if not given.only:
+                    write_results(results, {**about, "crash_points": crashes.as_json()})
+            if given.part in {"all", "faults"}:
+                held = run_faults(world, faults)
+                failed += sum(bool(said) for said in held.values())
+                if not given.only:
+                    write_results(results, {**about, "faults": {name: _first(said) for name, said in held.items()}})
+    if rotations:
+        run = rotate_in_a_world(layout, rotations)
+        failed += len(run.failed)
+        print("\n".join([*run.failed[:FAILURES_SHOWN], run.total()]), flush=True)
+        write_results(results, {"rotation": run.as_json()})
     print(f"{'all held' if not failed else f'{failed} did not hold'}, {(time.monotonic() - began) / 60:.0f} min")
     return 1 if failed else 0
 
@@ -53,9 +63,11 @@ def _first(said: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults"], default="all")
+    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults", "rotation"], default="all")
     parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
+    said = f"rotations under load; absent: {ROTATIONS}"
+    parser.add_argument("--rotations", type=int, default=ROTATIONS, help=said)
     parser.add_argument("--seed", type=int, default=SEED, help=f"what draws the pairs; absent: {SEED}")
     return parser
 

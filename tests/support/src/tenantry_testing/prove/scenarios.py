@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from tenantry_crds import names as api
 from tenantry_operator.model.names import TenantNames
+from tenantry_testing.faults.administrator import TENANTS
 from tenantry_testing.faults.world import SECRETS, FaultWorld
 
 Deed = Callable[[FaultWorld, str], None]
@@ -73,7 +75,7 @@ def edit_roles(world: FaultWorld, name: str) -> None:
     """Widen, shrink and misplace rights by hand, all at once."""
     names = TenantNames(name)
     words = {
-        "login": sql.Identifier(names.login),
+        "login": sql.Identifier(names.logins[0]),
         "owner": sql.Identifier(names.owner),
         "app": sql.Identifier(names.app),
         "schema": sql.Identifier(names.schema),
@@ -92,7 +94,7 @@ def edit_roles(world: FaultWorld, name: str) -> None:
 
 
 def drop_login(world: FaultWorld, name: str) -> None:
-    login = sql.Identifier(TenantNames(name).login)
+    login = sql.Identifier(TenantNames(name).logins[0])
     world.execute(sql.SQL("DROP OWNED BY {}").format(login), sql.SQL("DROP ROLE {}").format(login))
 
 
@@ -104,6 +106,24 @@ def lose_row(world: FaultWorld, name: str) -> None:
     world.execute(
         sql.SQL("DELETE FROM tenantry.tenants WHERE name = {}").format(sql.Literal(name)), database="tenantry"
     )
+
+
+def a_tenant_with_a_short_overlap(world: FaultWorld, name: str) -> None:
+    """Begin with a Tenant whose old login goes soon after a rotation."""
+    a_tenant(world, name, credentials={"rotation": {"interval": "0s", "overlap": OVERLAP}})
+
+
+def rotate(world: FaultWorld, name: str) -> None:
+    world.administrator.patch(f"{TENANTS}/{name}", {"metadata": {"annotations": {api.ANNOTATION_ROTATE: "now"}}})
+
+
+def has_rotated(world: FaultWorld, name: str) -> bool:
+    """Whether the rotation is over: the other login is the only one."""
+    first, second = TenantNames(name).logins
+    with world.postgres.connect() as connection:
+        query = "SELECT rolname::text FROM pg_roles WHERE rolname IN (%s, %s)"
+        left = connection.execute(query, [first, second]).fetchall()
+    return left == [(second,)] and world.is_ready(name)
 
 
 @dataclass(frozen=True)
@@ -120,11 +140,13 @@ class Scenario:
     restores: bool = False
 
 
+OVERLAP = "2s"
 LIMITS = {"connectionLimit": 7, "settings": {"statement_timeout": "9s", "work_mem": "8MB"}}
 
 SCENARIOS = (
     Scenario("create", create, prepare=nothing),
     Scenario("change limits and settings", change(database=LIMITS)),
+    Scenario("rotate", rotate, prepare=a_tenant_with_a_short_overlap, reached=has_rotated),
     Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
     Scenario("suspend", change(lifecycle="Suspended")),
     Scenario("resume what was suspended", change(lifecycle="Active"), prepare=a_tenant_that_is("Suspended")),
