@@ -8,6 +8,7 @@ import pytest
 
 from tenantry_crds import Lifecycle, Tenant
 from tenantry_crds.reasons import Reason
+from tenantry_operator.cli.tenant_lifecycle import is_reached
 from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.actions import CreateRole, RecordTenant, WriteMarker
@@ -137,6 +138,20 @@ def test_a_closed_tenant_is_ready_and_says_so(lifecycle: str) -> None:
 def test_what_is_not_as_wanted_yet(lifecycle: str, taken: bool | None, expected: tuple[str, str]) -> None:
     tenant, verdict = closed(lifecycle, access_taken=taken)
     assert shown(after(verdict, tenant))["Suspended"] == expected
+
+
+@pytest.mark.parametrize("lifecycle", Lifecycle)
+def test_the_command_waits_for_what_the_operator_says(lifecycle: Lifecycle) -> None:
+    """Suspending does not wait for the credentials, which stay; archiving and resuming do."""
+    for changes, expected in (
+        ({}, True),
+        ({"credentials_in_place": False, "problem": PASSING.problem}, lifecycle is Lifecycle.SUSPENDED),
+        ({"access_taken": lifecycle is Lifecycle.ACTIVE}, False),
+        ({"access_taken": None}, False),
+    ):
+        tenant, verdict = closed(lifecycle.value, **changes)
+        body = {"metadata": {"name": "acme", "generation": 3}, "status": after(verdict, tenant)}
+        assert is_reached(body, lifecycle) is expected, changes
 
 
 def test_a_held_tenant_is_shown_as_closed_as_it_is() -> None:
