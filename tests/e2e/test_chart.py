@@ -11,7 +11,7 @@ from tenantry_cluster.waiting import wait_until
 from tenantry_testing.demo.facts import CHART, CRDS_CHART, SYSTEM, TENANT
 from tenantry_testing.demo.programs import ProgramFailed
 from tenantry_testing.demo.record import read_record
-from tenantry_testing.running import Running, tenant_manifest
+from tenantry_testing.running import MadeTenant, Running, tenant_manifest
 
 OPERATOR = "deployment/tenantry-operator"
 
@@ -73,13 +73,32 @@ def test_the_operator_runs_with_nothing_to_spare(running: Running) -> None:
         ("get", "nodes"),
         ("create", "pods"),
         ("get", "secrets --namespace=kube-system"),
-        ("delete", "namespaces"),
+        ("bind", "clusterroles/cluster-admin"),
     ],
 )
 def test_the_operator_may_do_no_more_than_it_does(running: Running, verb: str, what: str) -> None:
     account = operator_pod(running)["spec"]["serviceAccountName"]
     user = f"--as=system:serviceaccount:{SYSTEM}:{account}"
     assert "no" in running.refused("auth", "can-i", verb, *what.split(), user).splitlines()
+
+
+def test_the_operator_reaches_no_namespace_but_the_tenants(running: Running) -> None:
+    tenant, own, foreign = MadeTenant("e2e-bounds", running), "e2e-bounds", "e2e-foreign"
+    as_operator = f"--as=system:serviceaccount:{SYSTEM}:{operator_pod(running)['spec']['serviceAccountName']}"
+    quota = ("create", "quota", "mine", "--hard=pods=1", "--dry-run=server", as_operator)
+    delete = ("delete", "namespace", "--dry-run=server", as_operator)
+    running.kubectl("create", "namespace", foreign)
+    running.kubectl("apply", "-f", "-", stdin=tenant_manifest(tenant.name, namespace={"name": own}))
+    try:
+        tenant.wait_ready()
+        assert "no tenant's" in running.refused(*delete, foreign)
+        assert "no tenant's" in running.refused(*quota, f"--namespace={foreign}")
+        assert running.kubectl(*delete, own)
+        assert running.kubectl(*quota, f"--namespace={own}")
+    finally:
+        tenant.delete()
+        running.kubectl("delete", "namespace", foreign, "--wait=false")
+    assert "NotFound" in running.refused("get", "namespace", own)
 
 
 def test_the_operator_tells_its_figures_and_its_health(running: Running) -> None:

@@ -68,7 +68,7 @@ def test_a_tenant_gets_schemas_roles_and_a_secret_that_works(running: Running, m
 def test_the_columns_tell_a_person_how_it_is(running: Running, make_tenant: MakeTenant) -> None:
     tenant = make_tenant()
     head, line = running.kubectl("get", "tenants", tenant.name).splitlines()
-    assert head.split() == ["NAME", "READY", "PHASE", "ISOLATION", "SCHEMA", "VERSION", "AGE"]
+    assert head.split() == ["NAME", "READY", "PHASE", "ISOLATION", "SCHEMA", "VERSION", "ROTATED", "AGE"]
     assert line.split()[:5] == [tenant.name, "True", "Ready", "Schema", f"t_{key(tenant)}"]
     assert "Provisioned" in running.kubectl("describe", "tenant", tenant.name)
 
