@@ -136,6 +136,11 @@ def live_as_a_tenant(world: World) -> None:
     world.wait_used("", "namespaces", "delete")
     world.controllers.finish_namespace("acme")
     world.kubectl("wait", "--for=delete", "tenant/acme", f"--timeout={SECONDS:.0f}s")
+    # The first drop makes the breaker's memory, the second one changes it.
+    body = example("Tenant", "second", deletionProtection="Disabled", deletionPolicy="Delete")
+    world.kubectl("apply", "-f", "-", stdin=body)
+    world.wait_ready("tenant/second")
+    world.kubectl("delete", "tenant", "second", f"--timeout={SECONDS:.0f}s")
 
 
 def live_in_a_namespace(world: World) -> None:

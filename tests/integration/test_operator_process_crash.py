@@ -23,6 +23,8 @@ QUICK = {
     "TENANTRY_LEASE_RENEW_DEADLINE": "4.5",
     "TENANTRY_LEASE_RENEW_INTERVAL": "0.3",
     "TENANTRY_SWEEP_INTERVAL": "2",
+    # Each test ends with all its Tenants deleted at once.
+    "TENANTRY_BREAKER_DROPS": "1000",
 }
 
 

@@ -242,6 +242,77 @@ async def test_more_than_one_transaction_can_lock_is_deleted(world: TenantWorld)
     assert world.fetch("SELECT count(*) FROM pg_largeobject_metadata") == [(0,)]
 
 
+async def test_a_session_that_holds_a_lock_is_named(world: TenantWorld) -> None:
+    await with_rows(world)
+    await world.settle()
+    with world.administrator() as blocking:
+        blocking.autocommit = False
+        blocking.execute("LOCK TABLE t_acme.things")
+        pid = blocking.info.backend_pid
+        await world.kube.merge_patch(
+            TENANTS, "acme", {"spec": {"deletionPolicy": "Delete", "deletionProtection": "Disabled"}}
+        )
+        await world.kube.delete(TENANTS, "acme")
+        assert (await world.reconcile_once("acme")).failed
+        tenant = await world.tenant("acme")
+        assert world.condition(tenant, "Deleting") == ("True", "Locked")
+        assert f"session {pid} of " in world.message(tenant, "Deleting")
+        assert f"pg_terminate_backend({pid})" in world.message(tenant, "Deleting")
+        blocking.rollback()
+    await world.reconcile("acme")
+    assert world.names_on_server("acme") == set()
+
+
+async def test_a_neighbour_that_grants_in_an_open_transaction_is_named(world: TenantWorld) -> None:
+    await world.provision("acme")
+    await with_rows(world, "other")
+    await world.settle()
+    with world.login(await world.secret("other-database")) as blocking:
+        blocking.autocommit = False
+        blocking.execute("SET idle_in_transaction_session_timeout = 0")
+        blocking.execute("SET ROLE t_other_owner")
+        blocking.execute("GRANT SELECT ON t_other.things TO t_acme_owner")
+        await world.kube.merge_patch(
+            TENANTS, "acme", {"spec": {"deletionPolicy": "Delete", "deletionProtection": "Disabled"}}
+        )
+        await world.kube.delete(TENANTS, "acme")
+        assert (await world.reconcile_once("acme")).failed
+        said = world.message(await world.tenant("acme"), "Deleting")
+        assert "of t_other_login_a" in said
+        blocking.rollback()
+    await world.reconcile("acme")
+    assert world.names_on_server("acme") == set()
+
+
+async def test_what_a_role_owns_beside_its_schemas_is_named(world: TenantWorld) -> None:
+    await world.provision("acme")
+    world.execute("CREATE DATABASE elsewhere OWNER t_acme_owner")
+    await world.leave("acme", "Delete")
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Deleting") == ("True", "ObjectsLeft")
+    assert "owner of database elsewhere" in world.message(tenant, "Deleting")
+    assert "t_acme" in world.names_on_server("acme"), "the unit is rolled back whole"
+    world.execute("ALTER DATABASE elsewhere OWNER TO CURRENT_USER")
+    await world.settle()
+    assert world.names_on_server("acme") == set()
+
+
+async def test_a_database_that_nobody_may_enter_is_named(world: TenantWorld) -> None:
+    await world.provision("acme")
+    secret = await world.secret("acme-database")
+    world.execute("CREATE DATABASE elsewhere")
+    with world.postgres.connect("elsewhere", Login(secret["username"], secret["password"])) as connection:
+        connection.execute("SELECT lo_create(0)")
+    world.execute("ALTER DATABASE elsewhere ALLOW_CONNECTIONS false")
+    await world.leave("acme", "Delete")
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Deleting") == ("True", "ObjectsLeft")
+    assert "in database elsewhere" in world.message(tenant, "Deleting")
+    world.execute("ALTER DATABASE elsewhere ALLOW_CONNECTIONS true")
+    await world.settle()
+    assert world.names_on_server("acme") == set()
+
+
 MANY = """
 DO $$ BEGIN FOR i IN {first}..{first} + 999 LOOP
     EXECUTE format($f$CREATE FUNCTION "f %s"(a int, b "T") RETURNS int LANGUAGE sql AS 'SELECT 1'$f$, i);

@@ -10,11 +10,15 @@ LEASE_NAME = "tenantry-operator"
 FIELD_MANAGER = "tenantry"
 FINALIZER = f"{GROUP}/finalizer"
 
+TENANTS_CRD = f"tenants.{GROUP}"
+
 LABEL_TENANT = f"{GROUP}/tenant"
 LABEL_DATABASE_SERVER = f"{GROUP}/database-server"
 LABEL_SERVICE_DEPLOYMENT = f"{GROUP}/service-deployment"
 LABEL_REVISION = f"{GROUP}/revision"
 
+# Lets a Tenant go that can never leave in good order; its value is the Tenant's very uid.
+ANNOTATION_FORCE_FINALIZE = f"{GROUP}/force-finalize"
 # The uid of the object that a Secret was made for: a Secret of the right name but of another uid is not ours.
 ANNOTATION_OWNER_UID = f"{GROUP}/owner-uid"
 # On a namespace that outlived its Tenant: `released`. The next Tenant of its name may have it.

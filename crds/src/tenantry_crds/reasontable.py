@@ -107,9 +107,33 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.PROTECTED,
-        (C.READY, C.DELETING),
+        (C.READY, C.STALLED, C.DELETING),
         "Deletion was asked for while deletionProtection is Enabled; nothing is dropped.",
         "Set spec.deletionProtection to Disabled to let it go.",
+    ),
+    Entry(
+        Reason.CRD_TERMINATING,
+        (C.READY, C.STALLED, C.DELETING),
+        "The CRD of Tenants is being deleted, which marks every Tenant for deletion; nothing is dropped.",
+        "Run `tenantry uninstall --orphan`: it lets the Tenants go and keeps their data; then install the CRDs again.",
+    ),
+    Entry(
+        Reason.BREAKER_OPEN,
+        (C.READY, C.STALLED, C.DELETING),
+        "More Tenants were to be dropped within a minute than the breaker allows; no data is dropped any more.",
+        "See who they are by `tenantry breaker status`; if it is meant, run `tenantry breaker reset --approve`.",
+    ),
+    Entry(
+        Reason.LOCKED,
+        (C.READY, C.DATABASE_READY, C.DELETING),
+        "Another session holds a lock that the operator needs, such as an open transaction; it is tried again.",
+        "Wait, or end the session that the message names.",
+    ),
+    Entry(
+        Reason.OBJECTS_LEFT,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        "A role of the tenant owns something, or holds a privilege, where the operator may not take it away.",
+        "Drop what the message names or give it to another role; then the operator goes on.",
     ),
     Entry(
         Reason.MIGRATION_FAILED,
@@ -303,6 +327,18 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.PROGRESSING),
         "The gateway cannot use the route's backends.",
         "Read the message of the HTTPRoute's ResolvedRefs condition.",
+    ),
+    Entry(
+        Reason.FORCE_FINALIZED,
+        (),
+        "The Tenant was let go by the annotation tenantry.dev/force-finalize; what it had may be there still.",
+        "Remove by hand what the message names, if it is not needed.",
+    ),
+    Entry(
+        Reason.FORCE_FINALIZE_REFUSED,
+        (),
+        "The annotation tenantry.dev/force-finalize names another uid than the Tenant has; nothing was done.",
+        "Set it to the metadata.uid of this very Tenant, if it is the one that you mean.",
     ),
     Entry(Reason.REPAIRED, (), "Something was found changed or missing and was put right."),
     Entry(Reason.UPDATED, (), "A change of the spec was applied."),

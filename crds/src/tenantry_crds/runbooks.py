@@ -110,6 +110,14 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.TENANTS_BEHIND: (_RUN, _MIGRATE),
     R.TENANTS_HELD: (_RUN, _UNHOLD),
     R.FAILURE_BUDGET_EXCEEDED: ("kubectl get migrationrun <run> -o yaml", _MIGRATE),
+    R.CRD_TERMINATING: (
+        "tenantry uninstall --orphan",
+        "kubectl -n tenantry-system scale deployment tenantry-operator --replicas 0",
+        "tenantry uninstall --orphan --execute",
+    ),
+    R.BREAKER_OPEN: ("tenantry breaker status", "tenantry breaker reset", "tenantry breaker reset --approve"),
+    R.LOCKED: (_STATUS,),
+    R.OBJECTS_LEFT: (_STATUS, _LOG),
     # events only
     R.UPDATED: (_STATUS,),
     R.ROTATED: (_STATUS, "kubectl get tenants"),
@@ -119,6 +127,8 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.ADOPTED: (_STATUS,),
     R.RELEASED: ("tenantry plan -f <file>",),
     R.DELETED: ("tenantry tenant list",),
+    R.FORCE_FINALIZED: ("kubectl get events --field-selector reason=ForceFinalized",),
+    R.FORCE_FINALIZE_REFUSED: ("kubectl get tenant <tenant> -o yaml",),
     R.RESUMED: (_STATUS,),
     R.NAMESPACE_TERMINATING: (_STATUS, "kubectl describe namespace <namespace>"),
     R.CRD_OUTDATED: (_DOCTOR, "helm upgrade --install tenantry-crds charts/tenantry-crds -n tenantry-system"),

@@ -51,6 +51,9 @@ class Metrics:
         self.watch_restarts = self._counter("watch_restarts_total", "How often the watch was started anew.")
         self.requests = self._counter("api_requests_total", "Requests to the API server.", "method", "status")
         self.crd_outdated = self._gauge("crd_outdated", "1 for a definition that is older than this operator.", "crd")
+        self.breaker_open = self._gauge("breaker_open", "1 while the breaker lets no data be dropped.")
+        self.breaker_drops = self._counter("breaker_drops_total", "Drops of a Tenant's data that were begun.")
+        self.breaker_held = self._counter("breaker_held_total", "Drops that the breaker did not let begin.")
         self.leader = self._gauge("leader", "1 while this process leads.")
 
     def observe_objects(self, objects: Objects) -> None:

@@ -79,6 +79,15 @@ class OperatorSettings(BaseSettings):
     request_timeout: Seconds = 30
     """The limit of one request to the API server."""
 
+    breaker_drops: int = Field(default=5, ge=0)
+    """So many tenants may be dropped within the window, however few there are. 0: there is no breaker."""
+
+    breaker_percent: float = Field(default=1, ge=0, le=100)
+    """So much of all tenants may be dropped within the window, if that is more."""
+
+    breaker_window: Seconds = 60
+    """The length of the window."""
+
     http_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's address
     """The address that probes and metrics are answered on."""
 

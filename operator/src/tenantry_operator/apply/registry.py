@@ -5,7 +5,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from tenantry_operator.model.names import service_login
-from tenantry_operator.model.tenant import DesiredTenant
+from tenantry_operator.model.tenant import DesiredTenant, RowState
 from tenantry_operator.plan.actions import RecordTenant
 
 WRITE = """
@@ -21,6 +21,23 @@ ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, versi
     service_login = excluded.service_login,
     applied = coalesce(excluded.applied, tenants.applied), updated_at = now()
 """
+
+
+CLOSE = """
+WITH ended AS (
+    UPDATE tenantry.api_keys SET revoked_at = now()
+    WHERE revoked_at IS NULL AND tenant_id = (
+        SELECT id FROM tenantry.tenants WHERE name = %(name)s AND uid = %(uid)s AND state <> 'deleted')
+)
+UPDATE tenantry.tenants SET state = %(state)s, updated_at = now()
+WHERE name = %(name)s AND uid = %(uid)s AND state <> 'deleted'
+"""
+
+
+async def close_row(connection: AsyncConnection[Any], *, name: str, uid: str, state: RowState) -> bool:
+    """End the row and the keys of the Tenant with that very UID; say whether there was a row."""
+    cursor = await connection.execute(CLOSE, {"name": name, "uid": uid, "state": state.value})
+    return cursor.rowcount > 0
 
 
 async def record(connection: AsyncConnection[Any], action: RecordTenant, desired: DesiredTenant) -> None:

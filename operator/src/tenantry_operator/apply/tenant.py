@@ -1,7 +1,7 @@
 """Does the actions of a Tenant's plan on its server, unit by unit: a unit is one transaction in one round trip."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -28,6 +28,7 @@ LIMITS = sql.SQL("SET LOCAL lock_timeout TO '3s'; SET LOCAL statement_timeout TO
 """An open transaction of a tenant delays its own pass only, and not for long: the pass fails, and is tried again."""
 
 SESSIONS_END_WITHIN_MS = 5000
+OBJECTS_NAMED = 8
 
 
 class MarkerChanged(Exception):
@@ -95,7 +96,11 @@ def _failure(error: Exception) -> Failure:
         return Failure(FailureKind.TRANSIENT, "InUse", str(error))
     if isinstance(error, CannotRevoke):
         return Failure(FailureKind.PRIVILEGE, "PrivilegesMissing", str(error))
-    return classify(error)
+    failure = classify(error)
+    if isinstance(error, errors.DependentObjectsStillExist) and error.diag.message_detail:
+        listed = "; ".join(error.diag.message_detail.splitlines()[:OBJECTS_NAMED])
+        return replace(failure, message=f"{failure.message}: {listed}")
+    return failure
 
 
 def _marker_after(unit: tuple[do.ServerAction, ...], before: str | None) -> str | None:

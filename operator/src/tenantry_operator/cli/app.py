@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tenantry_operator.cli import migrate, operator, tenant
+from tenantry_operator.cli import breaker, migrate, operator, tenant, uninstall
 from tenantry_operator.cli.doctor import EPILOG as DOCTOR_EPILOG
 from tenantry_operator.cli.doctor import doctor
 from tenantry_operator.cli.explain import EPILOG as EXPLAIN_EPILOG
@@ -45,6 +45,8 @@ def own_commands() -> typer.Typer:
     app.command(name="doctor", epilog=DOCTOR_EPILOG)(doctor)
     app.command(name="plan", epilog=PLAN_EPILOG, cls=PlanCommand)(plan)
     app.command(name="explain", epilog=EXPLAIN_EPILOG)(explain)
+    app.add_typer(breaker.app, name="breaker")
+    app.command(name="uninstall", epilog=uninstall.EPILOG)(uninstall.uninstall)
     app.command(name="version")(version)
     return app
 

@@ -41,7 +41,7 @@ from tenantry_operator.engine.fence import Fence
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.plan.status import unreadable
 from tenantry_operator.reconcile.addresses import Addresses
-from tenantry_operator.reconcile.tenant import Blocked, NeverPlaced
+from tenantry_operator.reconcile.tenant_blocked import Blocked, NeverPlaced
 from tenantry_operator.reconcile.tenant_foresight import TenantForesight
 
 CHANGES: Final = 2

@@ -87,6 +87,7 @@ _BY_STATE: dict[str, _Rule] = {
     "42P04": (FailureKind.TRANSIENT, "Conflict"),
     "42P06": (FailureKind.TRANSIENT, "Conflict"),
     "42P07": (FailureKind.TRANSIENT, "Conflict"),
+    "2BP01": (FailureKind.PERMANENT, "ObjectsLeft"),
     "28": (FailureKind.AUTH, "AuthenticationFailed"),
     "42501": (FailureKind.PRIVILEGE, "PrivilegesMissing"),
     "3D000": (FailureKind.MISSING, "DatabaseMissing"),
@@ -102,6 +103,8 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], FailureKind, str, str], ...] = tuple(
         (r"password authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" does not exist"
          r"|is not permitted to log in|authentication failed",
          FailureKind.AUTH, "AuthenticationFailed", "the server refuses the operator's login"),
+        (r"is not currently accepting connections|permission denied for database",
+         FailureKind.PERMANENT, "ConnectionRefused", "the database takes no connections from us"),
         (r"database \".*\" does not exist", FailureKind.MISSING, "DatabaseMissing", "the server has no such database"),
         (r"too many (clients|connections)|remaining connection slots",
          FailureKind.UNREACHABLE, "TooManyConnections", "the server has no connection left"),

@@ -194,6 +194,8 @@ class Leaving(StrEnum):
 class Deletion:
     leaving: Leaving
     protected: bool
+    definition_leaves: bool = False
+    """The type itself is being deleted, and that marked every Tenant, whether anybody meant it or not."""
 
 
 @dataclass(frozen=True)

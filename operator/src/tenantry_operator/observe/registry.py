@@ -76,6 +76,15 @@ def in_bulk(row: RegistryRow | None) -> RegistryRow | None:
     return replace(row, applied=md5(row.applied.encode(), usedforsecurity=False).hexdigest())
 
 
+async def count_all_tenants(connection: AsyncConnection[Any]) -> int:
+    """Count the tenants on all servers; those that were released or deleted are not."""
+    query = "SELECT count(*) FROM tenantry.tenants WHERE state NOT IN ('released', 'deleted')"
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(query)
+        row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 def _row(*columns: str) -> RegistryRow:
     id_, uid, server, database, state, version, applied = columns
     return RegistryRow(id_, uid, server, database, RowState(state), version, applied)

@@ -9,6 +9,7 @@ from tenantry_operator.model.tenant import (
     DesiredTenant,
     Marker,
     ObservedTenant,
+    RegistryRow,
     RowState,
 )
 from tenantry_operator.plan import tenant_lifecycle as lifecycle
@@ -181,6 +182,12 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
     if deletion.protected:
         said = "spec.deletionProtection is Enabled; set it to Disabled to let the Tenant go"
         return Plan(refusal=Refusal(Reason.PROTECTED, said), id=identity)
+    if deletion.definition_leaves:
+        said = (
+            "the CRD of Tenants is being deleted, which marked this Tenant too; nothing is dropped. "
+            "`tenantry uninstall --orphan` lets it go and keeps the data; see docs/how-to/uninstall.md"
+        )
+        return Plan(refusal=Refusal(Reason.CRD_TERMINATING, said), id=identity)
     mine = own_part(desired, observed)
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
     if missing is not None:
@@ -203,6 +210,11 @@ def own_part(desired: DesiredTenant, observed: ObservedTenant) -> ObservedTenant
         row=row if row is not None and row.uid == desired.uid else None,
         secret=observed.secret if observed.secret is not None and observed.secret.ours else None,
     )
+
+
+def deletion_begun(row: RegistryRow | None, uid: str) -> bool:
+    """Whether an earlier pass has begun to let this very Tenant go: then it does not serve any more."""
+    return row is not None and row.uid == uid and row.state is RowState.RELEASED
 
 
 def _is_whole(mine: ObservedTenant, observed: ObservedTenant) -> bool:

@@ -36,6 +36,7 @@ WELL = {
 }
 """What is said of a Tenant that is as its lifecycle wants it."""
 
+HOLDING = frozenset({Reason.PROTECTED, Reason.CRD_TERMINATING, Reason.BREAKER_OPEN})
 ABOUT_CREDENTIALS = frozenset({Reason.KUBERNETES_ERROR})
 
 
@@ -56,6 +57,8 @@ class TenantVerdict:
     """Whether nobody gets at the data; None when the pass did not look."""
     rotation: Rotation | None = None
     """How it stands with the logins, if the plan was carried out."""
+    half_gone: bool = False
+    """Whether an earlier pass has begun to let a Tenant go that is held now."""
     namespace: "NamespaceVerdict | None" = None
     """None when the pass did not come so far as to look at it."""
 
@@ -132,7 +135,7 @@ def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     problem = verdict.problem
     if problem is None:
         problem = Problem(Reason.DELETING, "the Tenant is being deleted")
-    held = problem.reason is Reason.PROTECTED
+    held = problem.reason in HOLDING and not verdict.half_gone
     # A Tenant that is held serves on; one that is half gone does not.
     kept = {condition.type: condition for condition in tenant.status.conditions}
     ready = kept.get(ConditionType.READY.value)

@@ -13,6 +13,7 @@ from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_operator.clients.kube import ApiError, Invalid, Kube, NotFound, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.engine.breaker import Breaker
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.fence import Fence, FenceError
@@ -25,37 +26,27 @@ from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.sessions import observe_sessions
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
 from tenantry_operator.plan.status import Problem, unreadable, without_unreadable_status
-from tenantry_operator.plan.tenant import plan_tenant
+from tenantry_operator.plan.tenant import deletion_begun, plan_tenant
 from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import held_problem
 from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
+from tenantry_operator.reconcile.tenant_blocked import Blocked, NeverPlaced, check_place
 from tenantry_operator.reconcile.tenant_conclusion import KIND, Pass, TenantConclusion
 from tenantry_operator.reconcile.tenant_credentials import Timers, count
 from tenantry_operator.reconcile.tenant_desired import desired_tenant
 from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, drift_left, drift_told, only_left_out
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem, registry_problem
+from tenantry_operator.reconcile.tenant_force import TenantEscape
+from tenantry_operator.reconcile.tenant_hold import TenantHold
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
 from tenantry_operator.reconcile.tenant_sweep import TenantSweep
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
-
-
-class Blocked(Exception):
-    """The pass cannot go on; the problem says why."""
-
-    def __init__(self, problem: Problem, *, desired: DesiredTenant | None = None) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-        self.desired = desired
-
-
-class NeverPlaced(Exception):
-    """A Tenant that leaves was never given a place, so that nothing of it is anywhere."""
 
 
 class TenantReconciler:
@@ -86,11 +77,22 @@ class TenantReconciler:
         self._taken_back = TakenBack()
         self._timers = Timers(clock)
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
-        self._conclusion = TenantConclusion(kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers)
+        escape = TenantEscape(kube, servers, addresses, fence, settings=settings)
+        self._conclusion = TenantConclusion(
+            kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers, escape=escape
+        )
+        self._hold = TenantHold(kube, servers, Breaker(kube, settings=settings, clock=clock, metrics=metrics))
 
-    def sweep(self) -> AsyncIterator[Key]:
+    async def sweep(self) -> AsyncIterator[Key]:
         """Yield the Tenants of which something changed since their last pass; bulk reads only."""
-        return self._sweep.run()
+        try:
+            for name in await self._hold.released():
+                self._sweep.forget(name)
+                yield Key(KIND, name)
+        except ApiError as error:
+            logger.warning("the breaker cannot be read", extra={"error": str(error)})
+        async for key in self._sweep.run():
+            yield key
 
     def forget(self, name: str) -> None:
         """Look at the Tenant with fresh eyes in its next pass, whoever asks for it."""
@@ -155,6 +157,9 @@ class TenantReconciler:
         """Whether nothing can have been made for a Tenant, for there is no registry; else it would never go."""
         if self._cache.get(Key("DatabaseServer", self._settings.registry_server)) is not None:
             return False
+        return await self._left_no_trace(tenant)
+
+    async def _left_no_trace(self, tenant: Tenant) -> bool:
         name = absent.secret_name(tenant.spec, tenant.metadata.name)
         uid = tenant.metadata.uid
         secret = await observe_secret(self._kube, name, self._settings.namespace, owner_uid=uid)
@@ -171,6 +176,7 @@ class TenantReconciler:
         """Gather all that a plan is made of. Raises Blocked, NeverPlaced, ApiError; writes nothing."""
         registered = await self._read_registry(registry, tenant.metadata.name)
         address, desired = await self._desired(tenant, registered)
+        desired = await self._hold.looked_at(desired)
         observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
         observed = await with_departed(self._kube, desired, observed)
         return Look(registered, address, desired, observed, facts, prepared)
@@ -181,10 +187,17 @@ class TenantReconciler:
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True) if plan.refusal else None
-        if refused is not None and not plan.actions:
-            taken = is_taken(desired, observed, ())
-            verdict = TenantVerdict(refused, desired=desired, id=plan.id, version=catalogue.version, access_taken=taken)
-            return Pass(verdict, seen=looked.seen())
+        held = await self._hold.from_dropping(desired, plan.actions, registry) or (None if plan.actions else refused)
+        if held is not None:
+            verdict = TenantVerdict(
+                held,
+                desired=desired,
+                id=plan.id,
+                version=catalogue.version,
+                half_gone=deletion_begun(registered.row, desired.uid),
+                access_taken=is_taken(desired, observed, ()),
+            )
+            return Pass(verdict, seen=looked.seen() if held.lasting else None)
         if desired.deletion is None and not prepared:
             said = f"DatabaseServer {address.name} is not prepared yet; its conditions say why"
             raise Blocked(Problem(Reason.PROVISIONING, said), desired=desired)
@@ -242,7 +255,7 @@ class TenantReconciler:
         row = registered.row
         try:
             name = row.server if row else tenant.spec.database_server or self._addresses.default_server()
-            _check_place(tenant, row)
+            check_place(tenant, row)
             address = await self._addresses.address(name)
         except NoAddress as error:
             if row is None and tenant.metadata.is_terminating:
@@ -264,6 +277,9 @@ class TenantReconciler:
                 sessions = await observe_sessions(connection, desired.names, catalogue)
                 prepared = await observe_claim(connection) == claim(desired.installation, address.name)
         except (DatabaseError, psycopg.Error) as error:
+            if desired.deletion and row is None and await self._left_no_trace(tenant):
+                # Its row is written before anything is made.
+                raise NeverPlaced from error
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
         namespace = await look_at_namespace(self._kube, desired.namespace)
         observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace)
@@ -289,10 +305,3 @@ class TenantReconciler:
 def _has_let_go(body: RawObject) -> bool:
     metadata = body["metadata"]
     return bool(metadata.get("deletionTimestamp")) and api.FINALIZER not in metadata.get("finalizers", ())
-
-
-def _check_place(tenant: Tenant, row: RegistryRow | None) -> None:
-    asked = tenant.spec.database_server
-    if row is not None and asked is not None and asked != row.server:
-        said = f"the data of {tenant.metadata.name} is on DatabaseServer {row.server}, the Tenant asks for {asked}"
-        raise Blocked(Problem(Reason.NOT_OURS, said, lasting=True))

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tenantry_crds import ConditionType, Tenant, TenantPhase, absent
@@ -17,6 +17,7 @@ from tenantry_operator.plan.status import Problem, reason_shown, status_of_unrea
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.tenant_credentials import Timers
 from tenantry_operator.reconcile.tenant_events import NOTHING_TOLD, DriftTold, events_of, moved_to
+from tenantry_operator.reconcile.tenant_force import TenantEscape
 from tenantry_operator.reconcile.tenant_namespace import Children
 from tenantry_operator.reconcile.tenant_sweep import Seen, TenantSweep
 
@@ -46,20 +47,36 @@ class Pass:
 class TenantConclusion:
     """Writes down what a pass came to, and lets the sweep know what the next one need not look at."""
 
-    def __init__(self, *, kube: Kube, cache: ObjectCache, clock: Clock, sweep: TenantSweep, timers: Timers) -> None:
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        cache: ObjectCache,
+        clock: Clock,
+        sweep: TenantSweep,
+        timers: Timers,
+        escape: TenantEscape,
+    ) -> None:
         self._kube = kube
         self._cache = cache
         self._clock = clock
         self._sweep = sweep
         self._timers = timers
+        self._escape = escape
 
     async def conclude(self, body: RawObject, tenant: Tenant, done: Pass) -> Result:
         """Write the status if it changed, say what was done, and let the object go when nothing of it is left."""
         problem = done.verdict.problem
-        if tenant.metadata.is_terminating and problem is None:
-            await self._announce(body, tenant, done)
-            await self.patch_finalizers(body, [one for one in tenant.metadata.finalizers if one != api.FINALIZER])
-            return Result()
+        if tenant.metadata.is_terminating:
+            if problem is None:
+                await self._announce(body, tenant, done)
+            else:
+                others = self._sweep.other_secrets(tenant.metadata.name)
+                problem = await self._escape.answer(body, tenant, problem, secrets=others)
+            if problem is None:
+                await self.patch_finalizers(body, [one for one in tenant.metadata.finalizers if one != api.FINALIZER])
+                return Result()
+            done = replace(done, verdict=replace(done.verdict, problem=problem))
         status = tenant_status(tenant, done.verdict, now=self._clock.now())
         raw = status.model_dump(by_alias=True, exclude_none=True, mode="json")
         shown = body.get("status") or {}

@@ -42,8 +42,10 @@ from tenantry_operator.plan.actions import (
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
+from tenantry_operator.reconcile.tenant_blockers import Watched, blockers_watched, locked
 from tenantry_operator.reconcile.tenant_namespace import ChildVersions, is_namespace_itself, namespace_refused
 
+LOCK_TIMEOUT = "LockTimeout"
 logger = logging.getLogger(__name__)
 
 REASONS = {
@@ -53,6 +55,7 @@ REASONS = {
     "TooManyConnections": Reason.TOO_MANY_CONNECTIONS,
     "NameNotResolved": Reason.NAME_NOT_RESOLVED,
     "PrivilegesMissing": Reason.PRIVILEGES_MISSING,
+    "ObjectsLeft": Reason.OBJECTS_LEFT,
 }
 
 
@@ -153,7 +156,7 @@ class TenantExecution:
                 return await self._on_server(actions, desired=desired, observed=observed, executed=executed)
             for action in actions:
                 if isinstance(action, LeaveDatabase):
-                    problem = await self._elsewhere(action, desired, observed)
+                    problem = await self._leave(action, desired, observed)
                     if problem is not None:
                         return problem
                 elif isinstance(action, RecordTenant):
@@ -200,33 +203,51 @@ class TenantExecution:
         here = [action for action in actions if isinstance(action, ServerAction)]
         context = Context(desired.names, desired.place.database, await self._verifier(here, observed))
         marker = observed.catalogue.marker_text
-        async with self._servers.connection(self._address) as connection:
+        async with (
+            self._servers.connection(self._address) as connection,
+            blockers_watched(self._servers, self._address, connection) as watched,
+        ):
             applied = await apply_on_server(connection, here, context=context, marker_text=marker)
         for action in applied.done:
             self._done(executed, action)
             if isinstance(action, SetPassword) and applied.login_oid is not None:
                 self._oids[action.role] = applied.login_oid
                 self._owed.discard(action.role)
-        return self._failed(applied)
+        return self._failed(applied, watched)
+
+    async def _leave(self, action: LeaveDatabase, desired: DesiredTenant, observed: ObservedTenant) -> Problem | None:
+        try:
+            return await self._elsewhere(action, desired, observed)
+        except DatabaseError as error:
+            if error.failure.kind is FailureKind.UNREACHABLE:
+                raise
+            roles = ", ".join(action.roles)
+            said = f"{roles} own something, or hold privileges, in database {action.database}: {error.failure.message}"
+            return Problem(Reason.OBJECTS_LEFT, said, lasting=True)
 
     async def _elsewhere(
         self, action: LeaveDatabase, desired: DesiredTenant, observed: ObservedTenant
     ) -> Problem | None:
         """Free the roles in another database of the server, also of what others gave them there."""
         context = Context(desired.names, action.database)
-        async with self._servers.connection(self._address, database=action.database) as connection:
+        async with (
+            self._servers.connection(self._address, database=action.database) as connection,
+            blockers_watched(self._servers, self._address, connection) as watched,
+        ):
             there = parse_facts((await read_facts(connection, (desired.names,))).get(desired.names.key, ""))
             given = [grant for grant in sorted(there.foreign) if grant.grantee in action.roles]
             revokes = [RevokeForeign(grant=one, reason=action.reason) for one in given if one.kind != "policy"]
             marker = observed.catalogue.marker_text
             applied = await apply_on_server(connection, [*revokes, action], context=context, marker_text=marker)
-        return self._failed(applied)
+        return self._failed(applied, watched)
 
-    def _failed(self, applied: Applied) -> Problem | None:
+    def _failed(self, applied: Applied, watched: Watched) -> Problem | None:
         for failed in applied.failed:
             for action in failed.actions:
                 self._metrics.actions.labels("Tenant", type(action).__name__, "failed").inc()
             logger.warning("a unit of a plan failed", extra={"error": failed.failure.message})
+        if applied.failed and applied.failed[-1].failure.reason == LOCK_TIMEOUT:
+            return locked(watched.blockers)
         return _problem_of(applied.failed[-1]) if applied.failed else None
 
     async def _verifier(self, actions: Sequence[ServerAction], observed: ObservedTenant) -> str:

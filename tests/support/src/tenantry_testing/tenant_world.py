@@ -17,6 +17,7 @@ from psycopg import sql
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_crds import names as api
 from tenantry_operator.clients.kube import (
+    CONFIGMAPS,
     DATABASESERVERS,
     EVENTS,
     MIGRATIONRUNS,
@@ -31,6 +32,7 @@ from tenantry_operator.clients.kube import (
     load_configuration,
 )
 from tenantry_operator.clients.postgres import Servers
+from tenantry_operator.engine.breaker import NAME as BREAKER
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import SystemClock
 from tenantry_operator.engine.fence import Fence
@@ -69,6 +71,7 @@ class TenantWorld:
     tenants: TenantReconciler
     databases: DatabaseServerReconciler
     runs: MigrationRunReconciler
+    metrics: Metrics
     counted: list[tuple[str, int]] = field(default_factory=list)
     """Method and status of each request of `kube` since it was last cleared."""
 
@@ -207,16 +210,11 @@ class TenantWorld:
         """Forget all that a process knows, as one that is started anew; the sessions of the old one are ended."""
         await self.fence.close()
         await self.servers.close()
-        fresh = build_world(
-            self.kube,
-            self.postgres,
-            operator=self.operator,
-            namespace=self.settings.namespace,
-            counted=self.counted,
-        )
+        place, counted = self.settings.namespace, self.counted
+        fresh = build_world(self.kube, self.postgres, operator=self.operator, namespace=place, counted=counted)
         self.servers, self.cache, self.fence = fresh.servers, fresh.cache, fresh.fence
-        self.addresses = fresh.addresses
         self.tenants, self.databases, self.runs = fresh.tenants, fresh.databases, fresh.runs
+        self.addresses, self.metrics = fresh.addresses, fresh.metrics
 
     async def settle(self) -> None:
         """Sweep until nothing is found any more."""
@@ -357,6 +355,7 @@ def build_world(
         tenants=TenantReconciler(**parts),
         databases=DatabaseServerReconciler(**parts),
         runs=MigrationRunReconciler(**parts),
+        metrics=metrics,
         counted=counted,
     )
 
@@ -374,6 +373,7 @@ async def _clean(world: TenantWorld) -> None:
             await world.kube.delete(EVENTS, body["metadata"]["name"], namespace="default")
     for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
         await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
+    await world.kube.delete(CONFIGMAPS, BREAKER, namespace=world.settings.namespace)
     world.postgres.start()
     _clean_postgres(world.postgres, operator=world.operator)
 

@@ -55,6 +55,8 @@ class BenchWorld:
             "TENANTRY_SWEEP_INTERVAL": str(sweep_seconds),
             "TENANTRY_STUCK_AFTER": str(200 + sweep_seconds),
             "TENANTRY_LOG_LEVEL": "info",
+            # A fleet is deleted at once after each measurement.
+            "TENANTRY_BREAKER_DROPS": "1000000",
         }
         operator = OperatorProcess(self.plane.kubeconfig, self.folder / "operator.log", env=settings)
         try:

@@ -63,7 +63,8 @@ def install_tenantry(programs: Programs, root: Path, *, operator: Image, account
         "services.accounts.image.repository": accounts.repository,
         "services.accounts.image.tag": accounts.tag,
     }
-    given = [f"--set-string={name}={value}" for name, value in values.items()]
+    # Its end-to-end tests drop more Tenants within a minute than the chart allows.
+    given = [f"--set-string={name}={value}" for name, value in values.items()] + ["--set=breaker.drops=1000"]
     programs.helm("upgrade", "--install", CHART, chart, f"--namespace={SYSTEM}", *given)
     programs.kubectl("rollout", "status", OPERATOR, f"--namespace={SYSTEM}", f"--timeout={TIMEOUT}")
 

@@ -1,22 +1,24 @@
 """All there is of the Tenants, as lines of text that are equal when the states are.
 
 Left out is what may differ between equal states: times, versions of objects, oids, salts, generations, messages,
-Events, the Lease. Ids and names are put in by role: ``<tenant>``, ``<uid>``, ``<id>``; a password is told by whether it
-lets in.
+Events, the Lease, and what the breaker remembers of Tenants that are not asked for. Ids and names are put in by role:
+``<tenant>``, ``<uid>``, ``<id>``; a password is told by whether it lets in.
 """
 
 import base64
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import psycopg
 
+from tenantry_operator.engine import breaker
+from tenantry_operator.model.breaker import BreakerState
 from tenantry_operator.model.credentials import applied_mark
 from tenantry_testing.faults.administrator import DATABASESERVERS, TENANTS
-from tenantry_testing.faults.world import FaultWorld
+from tenantry_testing.faults.world import CONFIGMAPS, FaultWorld
 from tenantry_testing.postgres import Login
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -99,6 +101,7 @@ def dump(world: FaultWorld, tenants: Mapping[str, str]) -> str:
         *_postgres(world),
         *_registry(world),
         *_cluster(world, {uid: name for name, uid in tenants.items()}),
+        *_breaker(world, tenants.values()),
     ]
     return "\n".join(sorted(named(line) for line in lines)) + "\n"
 
@@ -172,6 +175,8 @@ def _cluster(world: FaultWorld, owners: Mapping[str, str]) -> Iterator[str]:
             metadata = body["metadata"]
             if (metadata["name"] if kind == "namespaces" else metadata.get("namespace")) in FOREIGN:
                 continue
+            if kind == "configmaps" and metadata["name"] == breaker.NAME:
+                continue
             place = f"{kind} {metadata.get('namespace', '')}/{metadata['name']}"
             about = {key: metadata.get(key) for key in ("labels", "finalizers", "ownerReferences")}
             yield f"{place}: {_text(about)}{' Terminating' if 'deletionTimestamp' in metadata else ''}"
@@ -182,6 +187,14 @@ def _cluster(world: FaultWorld, owners: Mapping[str, str]) -> Iterator[str]:
                 yield from _status(place, body)
             if kind == "tenants":
                 yield f"{place}: uid {metadata['uid']}, spec {_text(body['spec'])}"
+
+
+def _breaker(world: FaultWorld, uids: Iterable[str]) -> Iterator[str]:
+    """Say whether it is open, and whose drop was begun. One that never had to say anything is one that is closed."""
+    body = world.administrator.get(f"{CONFIGMAPS}/{breaker.NAME}")
+    state = BreakerState.parse(body["data"][breaker.KEY]) if body else BreakerState()
+    yield f"breaker: {'closed' if state.latch is None else 'open'}, approved {sorted(state.approved)}"
+    yield from (f"breaker: the drop of {uid} was begun" for uid in uids if uid in state.begun)
 
 
 def _secret(world: FaultWorld, place: str, body: Mapping[str, Any]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from tenantry_testing.postgres import Login, PostgresServer
 SYSTEM: Final = "tenantry-system"
 SERVER: Final = "primary"
 SECRETS: Final = f"/api/v1/namespaces/{SYSTEM}/secrets"
+CONFIGMAPS: Final = f"/api/v1/namespaces/{SYSTEM}/configmaps"
 SWEEP_SECONDS: Final = 0.4
 QUICK: Final = {
     "TENANTRY_REGISTRY_SERVER": SERVER,
@@ -32,6 +33,8 @@ QUICK: Final = {
     "TENANTRY_LEASE_RENEW_DEADLINE": "15",
     "TENANTRY_LEASE_RENEW_INTERVAL": "1",
     "TENANTRY_REQUEST_TIMEOUT": "5",
+    # A campaign deletes Tenants all the time; the breaker writes down each of them, and holds none.
+    "TENANTRY_BREAKER_DROPS": "1000000",
 }
 CONNECTIONS: Final = 40
 """Few, so that a test can take all of them."""
