@@ -12,7 +12,7 @@ from tenantry_cluster.layout import Layout
 from tenantry_cluster.waiting import wait_until
 from tenantry_crds.names import TENANTS_CRD
 from tenantry_operator.cli.app import application
-from tenantry_operator.clients.kube import CUSTOMRESOURCEDEFINITIONS, LEASES, TENANTS
+from tenantry_operator.clients.kube import CUSTOMRESOURCEDEFINITIONS, LEASES, NAMESPACES, TENANTS
 from tenantry_testing.kubectl import Kubectl
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.postgres import Login, PostgresServer
@@ -77,6 +77,45 @@ async def test_a_deleted_definition_takes_nothing_along(
         with world.login(first) as connection:
             connection.execute("SET ROLE t_acme_owner")
             assert connection.execute("SELECT id FROM things").fetchall() == [(7,)]
+
+
+async def test_uninstalling_knows_that_a_definition_is_missing(
+    plane_of_our_own: ControlPlane, tenant_postgres: tuple[PostgresServer, Login]
+) -> None:
+    plane, (postgres, operator) = plane_of_our_own, tenant_postgres
+    layout = Layout.of_checkout()
+    manifests = layout.root / "crds" / "manifests"
+    apply_crds(layout.bin / "kubectl", plane.kubeconfig, manifests)
+    kubectl = Kubectl(layout.bin / "kubectl", plane.kubeconfig)
+    async with tenant_world(plane, postgres, operator=operator, namespace="definition-missing") as world:
+        await world.apply_server()
+        await world.kube.delete(CUSTOMRESOURCEDEFINITIONS, TENANTS_CRD)
+        await until(lambda: kubectl.run("get", "crd", TENANTS_CRD).returncode != 0, "the CRD did not go")
+        code, said = await asyncio.to_thread(run, plane, world)
+        assert code == 1
+        assert (
+            f"the definition {TENANTS_CRD} is not in the cluster; there are 1 objects: DatabaseServer primary" in said
+        )
+        assert "tenantry uninstall --orphan" in said
+        assert "kubectl delete" not in said, "that would wait for ever"
+        code, said = await asyncio.to_thread(run, plane, world, "--orphan", "--execute", "--yes")
+        assert (code, "1 objects were let go" in said) == (0, True)
+        code, said = await asyncio.to_thread(run, plane, world)
+        assert code == 0
+        assert f"the definition {TENANTS_CRD} is not in the cluster; what such objects had in Postgres" in said
+        await asyncio.to_thread(apply_crds, layout.bin / "kubectl", plane.kubeconfig, manifests)
+        await world.restart()
+
+
+async def test_uninstalling_names_the_namespaces_that_stay(control_plane: ControlPlane, world: TenantWorld) -> None:
+    made = await world.provision("acme", namespace={"name": "acme-space"})
+    _, said = await asyncio.to_thread(run, control_plane, world, "--orphan")
+    leaves = next(line for line in said.splitlines() if "acme leaves in" in line)
+    assert leaves.endswith(", namespace acme-space")
+    annotations = {"tenantry.dev/owner-uid": f"not {made['metadata']['uid']}"}
+    await world.kube.merge_patch(NAMESPACES, "acme-space", {"metadata": {"annotations": annotations}})
+    _, said = await asyncio.to_thread(run, control_plane, world, "--orphan")
+    assert "Tenants that are gone left: namespaces acme-space" in said
 
 
 async def test_uninstalling_says_what_to_do_and_does_it_when_it_is_meant(

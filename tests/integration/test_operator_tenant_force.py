@@ -1,13 +1,16 @@
 """The escape: a Tenant that can never leave in good order is let go by its very UID, and by nothing less."""
 
+import psycopg
 import pytest
 
+from tenantry_crds import names as api
 from tenantry_operator.clients.kube import DATABASESERVERS, SECRETS, TENANTS
 from tenantry_operator.model.names import TenantNames
 from tenantry_testing.tenant_crash import until_it_dies
 from tenantry_testing.tenant_world import TenantWorld
 
 KEY = "tenantry.dev/force-finalize"
+LOGINS = ("t_acme_login_a", "t_acme_login_b")
 
 
 async def force(world: TenantWorld, name: str, uid: str) -> None:
@@ -59,6 +62,55 @@ async def test_a_tenant_whose_data_is_missing_is_let_go(world: TenantWorld, poli
     remove_what_was_left(world, "acme")
     await world.settle()
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
+async def test_both_logins_of_a_rotation_are_left_and_named_and_one_works_when_the_data_is_had_back(
+    world: TenantWorld,
+) -> None:
+    await world.apply_server("second", database="elsewhere", default=False)
+    made = await world.provision("acme")
+    before = await world.secret("acme-database")
+    await world.kube.merge_patch(TENANTS, "acme", {"metadata": {"annotations": {api.ANNOTATION_ROTATE: "now"}}})
+    await world.reconcile("acme")
+    after = await world.secret("acme-database")
+    assert (before["username"], after["username"]) == LOGINS
+    world.execute("UPDATE tenantry.tenants SET server = 'second'", database="tenantry")
+    await world.kube.merge_patch(DATABASESERVERS, "second", {"spec": {"port": 1}})
+    await world.leave("acme", "Retain")
+    assert world.condition(await world.tenant("acme"), "Deleting") == ("True", "ServerUnreachable")
+    await force(world, "acme", made["metadata"]["uid"])
+    assert await world.kube.get(TENANTS, "acme") is None
+    said = dict(await world.events("acme"))["ForceFinalized"]
+    assert all(login in said for login in LOGINS)
+    assert set(LOGINS) <= world.names_on_server("acme")
+    assert await world.secret("acme-database") == {}
+    # The server comes back. The Secret is lost, so that a login gets a new password, and the other one its last hour.
+    world.execute("UPDATE tenantry.tenants SET server = 'primary'", database="tenantry")
+    await world.provision("acme", adoptionPolicy="Force")
+    found = await world.secret("acme-database")
+    with world.login(found) as connection:
+        connection.execute("SET ROLE t_acme_owner")
+    with pytest.raises(psycopg.OperationalError):
+        world.login(after)
+    world.login(before).close()
+    assert LOGINS[0] in world.message(await world.tenant("acme"), "CredentialsReady")
+    await world.apply_tenant("acme", adoptionPolicy="Force", credentials={"rotation": {"overlap": "0s"}})
+    await world.settle()
+    assert set(LOGINS) & world.names_on_server("acme") == {found["username"]}
+
+
+async def test_a_secret_of_somebody_else_is_left(world: TenantWorld) -> None:
+    uid = await lose_data(world)
+    await world.kube.merge_patch(
+        SECRETS,
+        "acme-database",
+        {"metadata": {"annotations": {api.ANNOTATION_OWNER_UID: "another"}}},
+        namespace=world.settings.namespace,
+    )
+    theirs = await world.secret("acme-database")
+    await force(world, "acme", uid)
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert await world.secret("acme-database") == theirs
 
 
 async def test_a_wrong_uid_does_nothing_and_says_so_once(world: TenantWorld) -> None:

@@ -13,8 +13,10 @@ from tenantry_operator.cli.cluster import ClusterPlace, cluster
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace
 from tenantry_operator.clients.kube import (
+    CUSTOMRESOURCEDEFINITIONS,
     DATABASESERVERS,
     LEASES,
+    NAMESPACES,
     TENANTS,
     Invalid,
     Kube,
@@ -33,6 +35,9 @@ Deleting what an operator looks after needs the operator. First, while it runs:
   kubectl delete databaseservers --all
 and then uninstall. If they are to stay in Postgres as they are, with nobody looking after them:
   tenantry uninstall --orphan"""
+NOT_IN_ORDER = """\
+The operator can let nothing go in good order without it. What is left is let go, and its data stays in Postgres, by
+  tenantry uninstall --orphan"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,11 @@ class Standing:
 
     tenants: Sequence[RawObject]
     servers: Sequence[RawObject]
+    namespaces: Sequence[RawObject]
+    """Those that were made for a Tenant, of now or of before."""
     led_by: str | None
+    broken: Sequence[str] = ()
+    """What is wrong with the definitions: one that is not there, or that leaves."""
 
     @property
     def held(self) -> Sequence[tuple[Resource, RawObject]]:
@@ -74,6 +83,13 @@ def uninstall(
 
 
 def _check(standing: Standing) -> None:
+    if standing.broken and standing.held:
+        what = ", ".join(_label(kind, body) for kind, body in standing.held[:SHOWN])
+        raise CommandFailed(
+            f"{'; '.join(standing.broken)}; there are {len(standing.held)} objects: {what}\n{NOT_IN_ORDER}"
+        )
+    for said in standing.broken:
+        print(f"{said}; what such objects had in Postgres is there still.")
     if standing.tenants:
         raise CommandFailed(f"there are {len(standing.tenants)} Tenants: {_named(standing.tenants)}\n{HOW}")
     if standing.servers:
@@ -82,12 +98,17 @@ def _check(standing: Standing) -> None:
 
 
 def _orphan(standing: Standing, place: ClusterPlace, *, execute: bool, yes: bool) -> None:
+    for said in standing.broken:
+        print(f"{said}.")
     if not standing.held:
         print("No object bears the finalizer of tenantry.")
         return
     print(f"Let go: {', '.join(_label(kind, body) for kind, body in standing.held)}")
     for body in standing.tenants:
-        print(_stays(body))
+        print(_stays(body, standing.namespaces))
+    uids = {body["metadata"]["uid"] for body in standing.tenants}
+    if without := [body for body in standing.namespaces if _owner(body) not in uids]:
+        print(f"  Tenants that are gone left: namespaces {_named(without)}")
     print("The objects stay until somebody deletes them; adoptionPolicy Force takes their data over later.")
     if not execute:
         print("Nothing was changed. To do it: tenantry uninstall --orphan --execute")
@@ -101,20 +122,40 @@ def _orphan(standing: Standing, place: ClusterPlace, *, execute: bool, yes: bool
     print(f"{len(standing.held)} objects were let go.")
 
 
-def _stays(body: RawObject) -> str:
+def _stays(body: RawObject, namespaces: Sequence[RawObject]) -> str:
     """Say what of a Tenant nobody looks after any more."""
+    own = [one for one in namespaces if _owner(one) == body["metadata"]["uid"]]
     name, status = body["metadata"]["name"], body.get("status") or {}
     names, binding = TenantNames(name), status.get("binding") or {}
     secret = f", Secret {binding.get('namespace')}/{binding.get('name')}" if binding else ""
     where = f"server {status.get('databaseServer')}, database {status.get('database')}"
-    return f"  {name} leaves in {where}: schemas {', '.join(names.schemas)}, roles {', '.join(names.roles)}{secret}"
+    space = f", namespace {_named(own)}" if own else ""
+    kept = f"schemas {', '.join(names.schemas)}, roles {', '.join(names.roles)}"
+    return f"  {name} leaves in {where}: {kept}{secret}{space}"
+
+
+def _owner(namespace: RawObject) -> str | None:
+    """Return the UID of the Tenant that it was made for."""
+    found: str | None = (namespace["metadata"].get("annotations") or {}).get(api.ANNOTATION_OWNER_UID)
+    return found
 
 
 async def _look(place: ClusterPlace) -> Standing:
     async with cluster(place) as kube:
         tenants, servers = await kube.list(TENANTS), await kube.list(DATABASESERVERS)
+        labelled = await kube.list(NAMESPACES, labels=api.LABEL_TENANT, metadata_only=True)
+        broken = [said for kind in (TENANTS, DATABASESERVERS) if (said := await _broken(kube, kind))]
         lease = await kube.get(LEASES, api.LEASE_NAME, namespace=place.namespace)
-    return Standing(tenants, servers, _leader(lease or {}, now=datetime.now(UTC)))
+    namespaces = [body for body in labelled if _owner(body)]
+    return Standing(tenants, servers, namespaces, _leader(lease or {}, now=datetime.now(UTC)), broken)
+
+
+async def _broken(kube: Kube, kind: Resource) -> str | None:
+    name = f"{kind.plural}.{api.GROUP}"
+    definition = await kube.get(CUSTOMRESOURCEDEFINITIONS, name)
+    if definition is None:
+        return f"the definition {name} is not in the cluster"
+    return f"the definition {name} is being deleted" if definition["metadata"].get("deletionTimestamp") else None
 
 
 def _leader(lease: RawObject, *, now: datetime) -> str | None:
