@@ -216,7 +216,8 @@ async def test_a_session_of_a_group_role_is_ended_while_active_too(world: Tenant
     await world.settle()
     world.execute("ALTER ROLE t_acme_app LOGIN PASSWORD 'by hand'", "GRANT CONNECT ON DATABASE app TO t_acme_app")
     session = world.postgres.connect("app", Login("t_acme_app", "by hand"))
-    await world.settle()
+    await world.reconcile_once("acme")
+    assert [reason for reason, _ in await world.events("acme")][-1] == "Repaired"
     with pytest.raises(psycopg.OperationalError):
         session.execute("SELECT 1")
     session.close()

@@ -79,7 +79,11 @@ def test_a_new_tenant_needs_one_plan() -> None:
     assert_usable(model)
 
 
+OWNER_OPENED = "t_acme_owner altered: {'login': True, 'elevated': frozenset({'CREATEDB', 'BYPASSRLS'})}"
+
+
 @given(damages)
+@example([damage(OWNER_OPENED), damage("somebody logs in")])
 def test_playing_a_plan_leaves_an_empty_one(done: list[Damage]) -> None:
     model = damaged(provisioned(), done)
     plan = plan_now(model)

@@ -161,7 +161,7 @@ def _server_actions(
     desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation, *, identity: str
 ) -> list[TenantAction]:
     closing = lifecycle.closing_actions(desired, observed.catalogue)
-    left = lifecycle.after_closing(observed.catalogue, closing)
+    left = lifecycle.after_closing(desired, observed.catalogue, closing)
     actions = [*closing, *_marker_actions(desired, observed, identity=identity)]
     if not lifecycle.is_archived(desired):
         return [*actions, *catalogue_actions(desired, left, rotation, identity=identity)]

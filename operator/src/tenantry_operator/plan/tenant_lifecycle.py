@@ -109,25 +109,26 @@ def _shut_out(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[ShutOut]
 def _close(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[CloseLogin]:
     """Close what can be logged in as, and what somebody is still logged in as: a crash may have come between.
 
-    Of an active tenant a group role that can log in is drift, as any other attribute is; the session that it leaves
-    behind, once it is repaired, is ended.
+    Of an active tenant that is a group role: a session of it goes in the same step as its LOGIN, for nothing would tell
+    of it between a repair and the next look.
     """
     for role in desired.names.roles:
         there = catalogue.roles.get(role)
         if there is None or may_log_in(desired, role) or (is_open(desired) and desired.drift.report):
             continue
-        if role in catalogue.sessions or (there.login and not is_open(desired)):
+        if role in catalogue.sessions or there.login:
             reason = why(desired) if role in desired.names.logins else "nobody may log in as it"
             yield CloseLogin(role=role, reason=reason)
 
 
-def after_closing(catalogue: Catalogue, actions: Sequence[ServerAction]) -> Catalogue:
-    """Return what there is once access is taken."""
+def after_closing(desired: DesiredTenant, catalogue: Catalogue, actions: Sequence[ServerAction]) -> Catalogue:
+    """Return what there is once access is taken; of an active tenant a LOGIN by hand stays, to be told as drift."""
     closed = {action.role for action in actions if isinstance(action, CloseLogin)}
     gone = {action.membership for action in actions if isinstance(action, ShutOut)}
+    barred = frozenset() if is_open(desired) else closed
     return replace(
         catalogue,
-        roles={name: replace(role, login=False) if name in closed else role for name, role in catalogue.roles.items()},
+        roles={name: replace(role, login=False) if name in barred else role for name, role in catalogue.roles.items()},
         memberships=catalogue.memberships - gone,
         sessions=catalogue.sessions - closed,
     )
