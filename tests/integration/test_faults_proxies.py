@@ -1,15 +1,19 @@
 """The proxies pass everything on as it is, and cut exactly where they are told to."""
 
+import asyncio
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from tenantry_cluster.controlplane import ControlPlane
+from tenantry_cluster.waiting import wait_until
 from tenantry_testing.faults.api_faults import ApiFault, Harm
 from tenantry_testing.faults.api_proxy import ApiProxy
 from tenantry_testing.faults.effects import Effects, Moment
@@ -82,14 +86,23 @@ def test_a_session_is_as_without_the_proxy(postgres: PostgresServer, database: P
     assert words == ["CREATE", *["INSERT"] * 8, "COMMIT", "COPY", "DROP"]
 
 
-def test_a_statement_can_be_cancelled(postgres: PostgresServer, database: PostgresProxy) -> None:
-    with psycopg.connect(url(postgres, database), autocommit=True) as connection:
-        connection.pgconn.send_query(b"SELECT pg_sleep(50)")
-        connection.cancel_safe(timeout=10)
-        result = connection.pgconn.get_result()
-        assert result is not None
-        assert b"canceling" in result.error_message
-        assert connection.pgconn.get_result() is None
+async def test_a_statement_can_be_cancelled(postgres: PostgresServer, database: PostgresProxy) -> None:
+    async with asyncio.timeout(60), await AsyncConnection.connect(url(postgres, database), autocommit=True) as asked:
+        # Not by libpq's own waits: they keep the interpreter's lock, and the proxy is a thread of this process.
+        statement = asyncio.create_task(asked.execute("SELECT pg_sleep(50)"))
+        # A cancellation that comes before its statement cancels nothing.
+        begun = partial(runs, postgres, asked.info.backend_pid)
+        await asyncio.to_thread(wait_until, begun, seconds=30, what="the statement does not begin")
+        await asked.cancel_safe(timeout=10)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await statement
+
+
+def runs(postgres: PostgresServer, pid: int) -> bool:
+    """Whether the session is in the midst of the statement."""
+    with postgres.connect() as connection:
+        query = "SELECT true FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+        return connection.execute(query, [pid]).fetchone() is not None
 
 
 @pytest.mark.parametrize("moment", Moment)
