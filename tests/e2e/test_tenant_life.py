@@ -1,4 +1,4 @@
-"""A Tenant's life on the running system, by kubectl and the command: rotated, suspended, archived, planned, migrated."""
+"""A Tenant's life on the running system, by kubectl and the command: rotated, shut out, planned, migrated."""
 
 import json
 from collections.abc import Callable
@@ -31,6 +31,13 @@ def through(running: Running) -> str:
     return f"--through={urlsplit(running.postgres_url).netloc.rpartition('@')[2]}"
 
 
+def refusal(running: Running, key: str) -> tuple[int, str]:
+    """Status and kind of problem with which the account service answers."""
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx.get(f"{running.gateway_url}/v1/users", headers=headers, timeout=20, trust_env=False)
+    return answer.status_code, answer.json().get("type", "").rpartition("/")[2]
+
+
 def has_secret(running: Running, tenant: MadeTenant) -> bool:
     secret = (f"secret/{tenant.name}-database", "--namespace=tenantry-system", "--ignore-not-found", "-o", "name")
     return bool(running.kubectl("get", *secret))
@@ -60,15 +67,13 @@ def test_a_suspended_tenant_is_shut_out_and_comes_back_as_it_was(running: Runnin
         assert caller.accepts_key()
     running.programs.tenantry("tenant", "suspend", tenant.name)
     assert not lets_in(login)
-    answer = httpx.get(
-        f"{running.gateway_url}/v1/users", headers={"Authorization": f"Bearer {key}"}, timeout=20, trust_env=False
-    )
-    assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (403, "tenant-suspended")
+    # The services remember for up to 5 s who a key belongs to.
+    wait_until(lambda: refusal(running, key) == (403, "tenant-suspended"), seconds=30, what="REST still lets in")
     running.kubectl("wait", f"tenant/{tenant.name}", "--for=condition=Suspended", "--timeout=10s")
     running.programs.tenantry("tenant", "resume", tenant.name)
     assert lets_in(login)
     with AccountsCaller(running.gateway_url, key) as caller:
-        assert caller.accepts_key()
+        wait_until(caller.accepts_key, seconds=30, what="REST still refuses")
 
 
 def test_an_archived_tenant_gets_new_credentials_when_it_comes_back(running: Running, make_tenant: MakeTenant) -> None:
