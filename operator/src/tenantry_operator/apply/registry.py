@@ -15,8 +15,8 @@ WITH ended AS (
 )
 INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version,
     applied)
-VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, 'Schema', %(login)s, %(state)s, %(version)s,
-    %(applied)s)
+VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, %(isolation)s, %(login)s, %(state)s,
+    %(version)s, %(applied)s)
 ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, version = excluded.version,
     service_login = excluded.service_login,
     applied = coalesce(excluded.applied, tenants.applied), updated_at = now()
@@ -49,7 +49,8 @@ async def record(connection: AsyncConnection[Any], action: RecordTenant, desired
         "uid": desired.uid,
         "server": desired.place.server,
         "database": desired.place.database,
-        "schema": names.service_schema,
+        "schema": desired.layout.services.schema,
+        "isolation": desired.isolation.value,
         "login": service_login("accounts"),
         "state": action.state.value,
         "version": action.version,

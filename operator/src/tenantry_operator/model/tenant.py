@@ -10,6 +10,7 @@ from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.credentials import DesiredCredentials, RotationNotes
 from tenantry_operator.model.drift import NO_RULE, DriftRule
+from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
 
@@ -68,6 +69,7 @@ class RegistryRow:
     version: str | None = None
     applied: str | None = None
     """What was recorded of the spec that was applied last."""
+    isolation: str = Isolation.SCHEMA
 
 
 @dataclass(frozen=True)
@@ -234,3 +236,9 @@ class DesiredTenant:
     deletion: Deletion | None = None
     drift: DriftRule = NO_RULE
     namespace: DesiredNamespace | None = None
+    isolation: Isolation = Isolation.SCHEMA
+
+    @property
+    def layout(self) -> Layout:
+        """Where all of it is."""
+        return Layout(self.names, self.isolation, self.place.server, self.place.database)

@@ -107,16 +107,16 @@ def had_data(observed: ObservedTenant) -> bool:
 
 
 def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
-    names = desired.names
+    names, services = desired.names, desired.layout.services.schema
     if names.owner not in catalogue.roles:
         return [f"role {names.owner}"]
-    gone = [f"schema {schema}" for schema in names.schemas if schema not in catalogue.schemas]
+    gone = [f"schema {schema}" for schema in desired.layout.schemas if schema not in catalogue.schemas]
     if gone:
         return gone
     if catalogue.version is None:
-        return [f"the version of schema {names.service_schema}"]
+        return [f"the version of schema {services}"]
     wanted = {grant.on for grant in desired.service_tables.get(catalogue.version, frozenset())}
-    return [f"table {names.service_schema}.{table}" for table in sorted(wanted - catalogue.tables)]
+    return [f"table {services}.{table}" for table in sorted(wanted - catalogue.tables)]
 
 
 def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:

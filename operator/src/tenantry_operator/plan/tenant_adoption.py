@@ -6,7 +6,6 @@ not built as we build it, nor services' tables of which nobody knows the tenant 
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.adoption import Adoption
-from tenantry_operator.model.names import OWNER
 from tenantry_operator.model.tenant import Catalogue, DesiredTenant, Marker, MarkerState, ObservedTenant, RowState
 
 TAKE_BY_FORCE = "if it is gone for good, spec.adoptionPolicy Force takes its data over"
@@ -16,7 +15,7 @@ def whose(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str
     """Say why what bears the tenant's names is not this Tenant's, if it is not."""
     marker = observed.catalogue.marker
     said = _unmarked(desired, observed) if marker is None else _marked(desired, marker, departed=observed.departed)
-    said = said or _recorded(desired, observed)
+    said = said or _kept_otherwise(desired, observed) or _recorded(desired, observed)
     return None if said is None else (Reason.NOT_OURS, said)
 
 
@@ -56,7 +55,7 @@ def _never(desired: DesiredTenant, what: str) -> str | None:
 
 def _unmarked(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
     names, catalogue = desired.names, observed.catalogue
-    taken = sorted({*catalogue.roles, *catalogue.schemas} & {*names.roles, *names.schemas})
+    taken = sorted({*catalogue.roles, *catalogue.schemas} & {*desired.layout.roles, *desired.layout.schemas})
     if not taken:
         return None
     said = f"{taken[0]} exists on the server and bears no marker of tenantry on {names.owner}"
@@ -84,11 +83,19 @@ def _built_otherwise(desired: DesiredTenant, catalogue: Catalogue) -> str | None
     elevated = sorted(name for name, role in catalogue.roles.items() if role.elevated)
     if elevated:
         return f"{elevated[0]} has rights that no tenant's role has"
-    for schema, wanted in ((names.schema, names.owner), (names.service_schema, OWNER)):
+    for schema, wanted in desired.layout.schemas.items():
         holder = catalogue.schemas.get(schema, wanted)
         if holder != wanted:
             return f"schema {schema} belongs to {holder} and not to {wanted}"
     return None
+
+
+def _kept_otherwise(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
+    """Say that the data of an earlier Tenant lies elsewhere: it would look lost in the place where this one looks."""
+    row = observed.row
+    if row is None or row.isolation == desired.isolation:
+        return None
+    return f"the registry holds {desired.names.name} with isolation {row.isolation}, in database {row.database}"
 
 
 def _recorded(desired: DesiredTenant, observed: ObservedTenant) -> str | None:

@@ -96,8 +96,8 @@ def _mark_released(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantA
 
 def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     names = desired.names
-    roles = tuple(role for role in names.roles if role in catalogue.roles)
-    schemas = tuple(schema for schema in names.schemas if schema in catalogue.schemas)
+    roles = tuple(role for role in desired.layout.roles if role in catalogue.roles)
+    schemas = tuple(schema for schema in desired.layout.schemas if schema in catalogue.schemas)
     if not roles and not schemas:
         return
     yield from _close(names, catalogue)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tenantry_operator.model.isolation import Layout
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
@@ -47,14 +48,14 @@ def catalogue_actions(
     return (
         *_roles(desired, catalogue, rotation, identity=identity),
         *_memberships(desired, catalogue, rotation),
-        *_schemas(desired.names, catalogue),
-        *_schema_grants(desired.names, catalogue),
+        *_schemas(desired.layout, catalogue),
+        *_schema_grants(desired.layout, catalogue),
         *_default_grants(desired.names, catalogue),
         *_settings(desired, catalogue, rotation),
         *_migration(desired, catalogue),
         *_table_grants(desired, catalogue),
         *_resets(desired, catalogue, rotation),
-        *_undone(desired.names, catalogue),
+        *_undone(desired.layout, catalogue),
     )
 
 
@@ -65,13 +66,11 @@ def desired_memberships(names: TenantNames, logins: tuple[str, ...]) -> frozense
     return frozenset({Membership(names.owner, names.migrator), *of_logins, *services})
 
 
-def desired_schemas(names: TenantNames) -> dict[str, str]:
-    return {names.schema: names.owner, names.service_schema: OWNER}
-
-
-def desired_schema_grants(names: TenantNames) -> frozenset[Grant]:
-    customers = {Grant(names.schema, role, "USAGE") for role in (names.app, names.readonly)}
-    return frozenset(customers | {Grant(names.service_schema, role, "USAGE") for role in names.service_roles.values()})
+def desired_schema_grants(layout: Layout) -> frozenset[Grant]:
+    names = layout.names
+    customers = {Grant(layout.customers.schema, role, "USAGE") for role in (names.app, names.readonly)}
+    services = {Grant(layout.services.schema, role, "USAGE") for role in names.service_roles.values()}
+    return frozenset(customers | services)
 
 
 def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
@@ -94,14 +93,14 @@ def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
 
 def desired_settings(desired: DesiredTenant) -> frozenset[tuple[str, str]]:
     """Of each login. The search path is here and not in the address, for poolers refuse it there."""
-    return desired.settings | {("search_path", desired.names.schema)}
+    return desired.settings | {("search_path", desired.layout.customers.schema)}
 
 
 def _roles(
     desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation, *, identity: str
 ) -> Iterator[TenantAction]:
     names = desired.names
-    for role in (*names.group_roles, *rotation.logins):
+    for role in (*desired.layout.group_roles, *rotation.logins):
         login, inherit = lifecycle.may_log_in(desired, role), role != names.migrator
         limit = desired.connection_limit if role in names.logins else -1
         there = catalogue.roles.get(role)
@@ -128,8 +127,8 @@ def _memberships(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotatio
             yield GrantMembership(membership=membership, reason=MISSING)
 
 
-def _schemas(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
-    for schema, owner in desired_schemas(names).items():
+def _schemas(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
+    for schema, owner in layout.schemas.items():
         if schema not in catalogue.schemas:
             yield CreateSchema(schema=schema, owner=owner, reason=MISSING)
 
@@ -141,8 +140,8 @@ def _differences(wanted: frozenset[Grant], held: frozenset[Grant]) -> tuple[list
     return revoked, sorted(g for g in wanted if g not in held or (g.on, g.grantee, g.privilege) in gone)
 
 
-def _schema_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
-    revoked, granted = _differences(desired_schema_grants(names), catalogue.schema_grants)
+def _schema_grants(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
+    revoked, granted = _differences(desired_schema_grants(layout), catalogue.schema_grants)
     yield from (RevokeOnSchema(grant=grant, reason=TOO_MUCH) for grant in revoked)
     yield from (GrantOnSchema(grant=grant, reason=MISSING) for grant in granted)
 
@@ -182,7 +181,7 @@ def _resets(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) ->
 def _migration(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Only a schema without a version: one that has a version is moved fleet-wide, not here."""
     if catalogue.version is None:
-        schema = desired.names.service_schema
+        schema = desired.layout.services.schema
         yield Migrate(schema=schema, to=desired.released, reason="the services' schema has no version yet")
 
 
@@ -191,25 +190,25 @@ def _table_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[Tena
     wanted = desired.service_tables.get(catalogue.version or "")
     if wanted is None:
         return
-    schema = desired.names.service_schema
+    schema = desired.layout.services.schema
     revoked, granted = _differences(wanted, catalogue.table_grants)
     yield from (RevokeOnTable(schema=schema, grant=grant, reason=TOO_MUCH) for grant in revoked)
     yield from (GrantOnTable(schema=schema, grant=grant, reason=MISSING) for grant in granted)
 
 
-def _undone(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+def _undone(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Undo what only an administrator can have done."""
     for name, role in sorted(catalogue.roles.items()):
         if role.elevated:
             yield StripRole(role=name, attributes=tuple(sorted(role.elevated)), reason=TOO_MUCH)
-    for schema, owner in desired_schemas(names).items():
+    for schema, owner in layout.schemas.items():
         holder = catalogue.schemas.get(schema, owner)
         if holder != owner:
             yield OwnSchema(schema=schema, owner=owner, lender=holder, reason="it belongs to the tenant's owner")
     for table, holder in sorted(catalogue.table_owners.items()):
         if holder != OWNER:
             why = "it belongs to the owner of all services' tables"
-            yield OwnTable(schema=names.service_schema, table=table, owner=OWNER, lender=holder, reason=why)
+            yield OwnTable(schema=layout.services.schema, table=table, owner=OWNER, lender=holder, reason=why)
     for grant in sorted(catalogue.foreign):
         if grant.kind != "policy":
             yield RevokeForeign(grant=grant, reason=TOO_MUCH)

@@ -112,7 +112,7 @@ def _close(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[CloseLogin]
     Of an active tenant that is a group role: a session of it goes in the same step as its LOGIN, for nothing would tell
     of it between a repair and the next look.
     """
-    for role in desired.names.roles:
+    for role in desired.layout.roles:
         there = catalogue.roles.get(role)
         if there is None or may_log_in(desired, role) or (is_open(desired) and desired.drift.report):
             continue

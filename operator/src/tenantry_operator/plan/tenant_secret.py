@@ -35,7 +35,7 @@ def binding(place: Place, *, schema: str, username: str, password: str) -> dict[
 
 def tenant_binding(desired: DesiredTenant, login: str, password: str) -> dict[str, str]:
     """Return all that the tenant's Secret holds, with the keys of its template."""
-    data = binding(desired.place, schema=desired.names.schema, username=login, password=password)
+    data = binding(desired.place, schema=desired.layout.customers.schema, username=login, password=password)
     template = desired.credentials.template
     return data | {key: _filled(text, data) for key, text in template.items() if key not in data}
 

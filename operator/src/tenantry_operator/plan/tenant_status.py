@@ -88,7 +88,7 @@ def _learnt(verdict: TenantVerdict) -> dict[str, object]:
     desired = verdict.desired
     if desired is None:
         return {}
-    names = desired.names
+    names, layout = desired.names, desired.layout
     learnt: dict[str, object] = {
         "database_server": desired.place.server,
         "database": desired.place.database,
@@ -97,7 +97,8 @@ def _learnt(verdict: TenantVerdict) -> dict[str, object]:
     archived = desired.lifecycle is Lifecycle.ARCHIVED
     if verdict.database_in_place:
         logins = verdict.rotation.logins if verdict.rotation else ()
-        learnt |= {"id": verdict.id, "schema_name": names.schema, "roles": (*names.group_roles, *sorted(logins))}
+        learnt |= {"id": verdict.id, "schema_name": layout.customers.schema}
+        learnt["roles"] = (*layout.group_roles, *sorted(logins))
     if verdict.credentials_in_place and archived:
         learnt |= {"binding": None, "credentials": None}
     elif verdict.credentials_in_place:

@@ -8,6 +8,7 @@ from tenantry_crds import DeletionPolicy, DeletionProtection, Tenant, absent
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
+from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
 from tenantry_operator.reconcile.tenant_credentials import desired_credentials
@@ -19,7 +20,8 @@ def desired_tenant(
     tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str, now: datetime
 ) -> DesiredTenant:
     """Say what the Tenant asks for, with all that it leaves out."""
-    spec, names = tenant.spec, TenantNames(tenant.metadata.name)
+    spec, names, isolation = tenant.spec, TenantNames(tenant.metadata.name), Isolation(tenant.spec.isolation)
+    layout = layout_of(names, isolation, server=address.name, database=address.database)
     leaving = Leaving.DELETE if absent.deletion_policy(spec) is DeletionPolicy.DELETE else Leaving.RETAIN
     protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
     return DesiredTenant(
@@ -27,7 +29,7 @@ def desired_tenant(
         uid=tenant.metadata.uid,
         installation=settings.installation_id,
         new_id=str(uuid7()),
-        place=place_of(address),
+        place=place_of(address, database=layout.database),
         secret_name=absent.secret_name(spec, names.name),
         secret_namespace=settings.namespace,
         released=released,
@@ -39,11 +41,15 @@ def desired_tenant(
         lifecycle=absent.lifecycle(spec),
         deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
         namespace=desired_namespace(spec, names.name),
+        isolation=isolation,
     )
 
 
-def place_of(address: ServerAddress) -> Place:
-    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)
+def place_of(address: ServerAddress, *, database: str | None = None) -> Place:
+    """Return a database of the server as a place to connect to; without its name, the one for all tenants."""
+    return Place(
+        address.name, database or address.database, address.host, address.port, address.sslmode, address.ca_pem
+    )
 
 
 def service_tables(names: TenantNames) -> dict[str, frozenset[Grant]]:
