@@ -70,7 +70,9 @@ def _alter(role: str, **changes: object) -> Damage:
         if role in model.catalogue.roles:
             model.alter_role(role, **changes)
 
-    return Damage(f"{role} altered: {changes}", change)
+    # A set has another order in each process.
+    said = {key: sorted(value) if isinstance(value, frozenset) else value for key, value in changes.items()}
+    return Damage(f"{role} altered: {said}", change)
 
 
 def _add(where: str, *items: object) -> Damage:
