@@ -144,6 +144,16 @@ async def test_an_unexpected_error_is_counted_and_the_key_is_tried_again() -> No
         bench.workers.add(key("a"))
         await until(lambda: bench.passes("ok") == 1)
     assert bench.passes("error") == 2
+    assert bench.metrics.errors.labels("Tenant", "Unexpected")._value.get() == 2
+
+
+async def test_what_stood_in_the_way_of_a_pass_is_counted() -> None:
+    """Also of a pass that did what it could, and so did not fail."""
+    bench = Bench(lambda _: asyncio.sleep(0, Result(error="NotOurs")))
+    async with bench.running():
+        bench.workers.add(key("a"))
+        await until(lambda: bench.passes("ok") == 1)
+    assert bench.metrics.errors.labels("Tenant", "NotOurs")._value.get() == 1
 
 
 async def test_passes_that_hang_stand_aside_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """What the operator tells Prometheus about itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -13,8 +14,35 @@ from prometheus_client.process_collector import ProcessCollector
 PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+LABELS: Final[Mapping[str, str]] = {
+    "kind": "Tenant, DatabaseServer, MigrationRun, ServiceDeployment; of objects and of the watch also what belongs to "
+    "them",
+    "outcome": "how it ended: `ok` or `done`, `failed`, and what else the metric tells",
+    "error": "what stood in the way: a [reason](reasons.md) of a condition, the word for a failed request (Conflict, "
+    "NotFound, Invalid, Forbidden, Gone, ApiUnreachable, ApiError), FenceError, RegistryBehind, NotLeading, Timeout, "
+    "or Unexpected, which is a bug",
+    "action": "an action of a plan, as `tenantry plan` prints it",
+    "state": "done, failed, or total",
+    "method": "the HTTP method",
+    "status": "the HTTP status, or the status of the condition: True, False, Unknown",
+    "condition": "a type of condition",
+    "crd": "a definition of ours",
+    "credentials_ready": "the status of CredentialsReady: True, False, Unknown",
+}
+"""The values that a label may have. None of them is the name of a Tenant: there may be ten thousand."""
+
 Objects = Callable[[], Iterable[tuple[str, Iterable[Mapping[str, Any]]]]]
 """Yields each kind with all its objects."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One metric for its page."""
+
+    name: str
+    type: str
+    text: str
+    labels: tuple[str, ...]
 
 
 class Metrics:
@@ -22,15 +50,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.described: list[Described] = list(OF_OBJECTS)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.passes = self._counter("reconcile_total", "Passes over one object, by how they ended.", "kind", "outcome")
-        self.pass_seconds = Histogram(
-            "tenantry_reconcile_seconds", "Duration of a pass.", ["kind"], buckets=PASS_BUCKETS, registry=self.registry
-        )
-        self.wait_seconds = Histogram(
-            "tenantry_queue_wait_seconds", "From due to begun.", ["kind"], buckets=PASS_BUCKETS, registry=self.registry
-        )
+        self.errors = self._counter("errors_total", "Passes that something stood in the way of.", "kind", "error")
+        self.pass_seconds = self._histogram("reconcile_seconds", "Duration of a pass.", "kind")
+        self.wait_seconds = self._histogram("queue_wait_seconds", "From due to begun.", "kind")
         self.actions = self._counter("actions_total", "Actions of plans, by outcome.", "kind", "action", "outcome")
         self.drift_found = self._counter("drift_found_total", "Changes by hand, by what undoes them.", "action")
         self.drift_repaired = self._counter("drift_repaired_total", "Changes by hand that were undone.", "action")
@@ -65,10 +91,37 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self._describe(name, "counter", text, labels=labels)
         return Counter(f"tenantry_{name}", text, labels, registry=self.registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        self._describe(name, "gauge", text, labels=labels)
         return Gauge(f"tenantry_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        self._describe(name, "histogram", text, labels=labels)
+        return Histogram(f"tenantry_{name}", text, labels, buckets=PASS_BUCKETS, registry=self.registry)
+
+    def _describe(self, name: str, kind: str, text: str, *, labels: tuple[str, ...]) -> None:
+        self.described.append(Described(f"tenantry_{name}", kind, text, labels))
+
+
+OBJECTS: Final = Described("tenantry_objects", "gauge", "Objects.", ("kind",))
+CONDITIONS: Final = Described(
+    "tenantry_conditions", "gauge", "Objects by condition and its status.", ("kind", "condition", "status")
+)
+OLDEST_ROTATION: Final = Described(
+    "tenantry_oldest_rotation_timestamp_seconds",
+    "gauge",
+    "When the credentials that were not replaced for longest were made, by the status of CredentialsReady.",
+    ("credentials_ready",),
+)
+OF_OBJECTS: Final = (OBJECTS, CONDITIONS, OLDEST_ROTATION)
+"""What is counted at each scrape."""
+
+
+def _family(about: Described) -> GaugeMetricFamily:
+    return GaugeMetricFamily(about.name, about.text, labels=about.labels)
 
 
 class _ConditionCollector:
@@ -76,15 +129,7 @@ class _ConditionCollector:
         self._objects = objects
 
     def collect(self) -> Iterator[Metric]:
-        objects = GaugeMetricFamily("tenantry_objects", "Objects.", labels=["kind"])
-        conditions = GaugeMetricFamily(
-            "tenantry_conditions", "Objects by condition and its status.", labels=["kind", "condition", "status"]
-        )
-        oldest = GaugeMetricFamily(
-            "tenantry_oldest_rotation_timestamp_seconds",
-            "When the credentials that were not replaced for longest were made, by the status of CredentialsReady.",
-            labels=["credentials_ready"],
-        )
+        objects, conditions, oldest = map(_family, OF_OBJECTS)
         for kind, held in self._objects():
             rotated: dict[str, float] = {}
             counts: dict[tuple[str, str], int] = {}

@@ -1,7 +1,7 @@
-"""`python -m tenantry_operator.cli.reference [--check]`: the pages of the command and of the operator's settings.
+"""`python -m tenantry_operator.cli.reference [--check]`: the pages of the command, the operator's settings and metrics.
 
-Writes `cli.md` and `operator-settings.md` into `docs/reference` under the current directory. With `--check` it writes
-nothing and ends with 1 when one of them is out of date. Commands of plug-ins are not in them.
+Writes `cli.md`, `operator-settings.md` and `metrics.md` into `docs/reference` under the current directory. With
+`--check` it writes nothing and ends with 1 when one of them is out of date. Commands of plug-ins are not in them.
 """
 
 import re
@@ -16,12 +16,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tenantry_operator.cli.app import own_commands
+from tenantry_operator.cli.metrics_page import metrics_page
 from tenantry_operator.settings import OperatorSettings
 
 CURE: Final = "python -m tenantry_operator.cli.reference"
 HEADER: Final = f"<!-- Written by `{CURE}`. Edit the code, not this file. -->\n"
 CLI_PAGE: Final = "docs/reference/cli.md"
 SETTINGS_PAGE: Final = "docs/reference/operator-settings.md"
+METRICS_PAGE: Final = "docs/reference/metrics.md"
 
 EXIT_CODES: Final = """\
 | code | means |
@@ -37,7 +39,7 @@ EXIT_CODES: Final = """\
 
 def pages() -> Mapping[str, str]:
     """Return the generated pages by their path in the repository."""
-    return {CLI_PAGE: cli_page(), SETTINGS_PAGE: settings_page()}
+    return {CLI_PAGE: cli_page(), SETTINGS_PAGE: settings_page(), METRICS_PAGE: metrics_page(HEADER)}
 
 
 def cli_page() -> str:

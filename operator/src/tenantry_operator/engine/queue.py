@@ -31,10 +31,14 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """How a pass ended. ``requeue_after`` is seconds; for a failed pass it is the least to wait."""
+    """How a pass ended. ``requeue_after`` is seconds; for a failed pass it is the least to wait.
+
+    ``error`` says in one word what stood in the way, also of a pass that did what it could; it is a metric's label.
+    """
 
     requeue_after: float | None = None
     failed: bool = False
+    error: str = ""
 
 
 class Lane(IntEnum):

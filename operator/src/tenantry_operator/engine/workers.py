@@ -9,6 +9,7 @@ from tenantry_operator.clients.kube import ApiError
 from tenantry_operator.clients.sqlstate import DatabaseError
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.election import NotLeading
+from tenantry_operator.engine.errors import TIMEOUT, UNEXPECTED, error_word
 from tenantry_operator.engine.fence import FenceError
 from tenantry_operator.engine.queue import Key, KeyedQueue, Lane, Result
 from tenantry_operator.engine.reconciler import Reconciler
@@ -127,6 +128,8 @@ class Workers:
             seconds = self._clock.monotonic() - started
             backoff = self._queue.done(key, result)
             self._metrics.passes.labels(key.kind, outcome).inc()
+            if result.error:
+                self._metrics.errors.labels(key.kind, result.error).inc()
             self._metrics.pass_seconds.labels(key.kind).observe(seconds)
             logger.debug(
                 "pass ended",
@@ -143,13 +146,14 @@ class Workers:
                 result = await reconciler.reconcile(key)
         except TimeoutError:
             logger.warning("pass took too long", extra={"object": str(key), "limit": self._limits.pass_timeout})
-            return Result(failed=True), "timed-out"
-        except NotLeading:
-            return Result(failed=True), "not-leading"
+            return Result(failed=True, error=TIMEOUT), "timed-out"
+        except NotLeading as error:
+            return Result(failed=True, error=error_word(error)), "not-leading"
         except (ApiError, DatabaseError, FenceError) as error:
             logger.warning("pass failed", extra={"object": str(key), "error": str(error)})
-            return Result(failed=True, requeue_after=getattr(error, "retry_after", None)), "failed"
+            wait = getattr(error, "retry_after", None)
+            return Result(failed=True, requeue_after=wait, error=error_word(error)), "failed"
         except Exception:
             logger.exception("pass failed unexpectedly", extra={"object": str(key)})
-            return Result(failed=True), "error"
+            return Result(failed=True, error=UNEXPECTED), "error"
         return result, "failed" if result.failed else "ok"

@@ -16,6 +16,7 @@ from tenantry_operator.clients.kube import MIGRATIONRUNS, ApiError, Invalid, Kub
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
@@ -115,13 +116,13 @@ class MigrationRunReconciler:
         except (ApiError, FenceError) as error:
             if not isinstance(error, NotFound | Invalid):
                 logger.warning("the pass did not come to its end", extra={"run": key.name, "error": str(error)})
-            return Result(failed=self._cache.get(key) is not None)
+            return Result(failed=self._cache.get(key) is not None, error=error_word(error))
 
     async def _read_and_reconcile(self, body: RawObject) -> Result:
         run = _readable(body)
         if isinstance(run, Problem):
             await self._write(body, status_of_unreadable(body, run, now=self._clock.now()), run)
-            return Result()
+            return Result(error=run.reason.value)
         busy = self._runs_already(run)
         if busy is not None:
             # Who goes looks at all schemas; who waits need not.
@@ -305,7 +306,7 @@ class MigrationRunReconciler:
             )
         logger.info("a MigrationRun ended", extra={"run": run.metadata.name, "phase": phase.value})
         self._memories.pop(run.metadata.uid, None)
-        return Result()
+        return Result(error=problem.reason.value if problem is not None else "")
 
     async def _say(self, body: RawObject, run: MigrationRun, verdict: RunVerdict) -> Result:
         """Write the status, and an Event for what stands newly in the way."""
@@ -315,7 +316,7 @@ class MigrationRunReconciler:
             return Result()
         if verdict.problem is not None:
             # What somebody has to cure is looked at by the sweep, what passes is tried again soon.
-            return Result(failed=not verdict.problem.lasting)
+            return Result(failed=not verdict.problem.lasting, error=verdict.problem.reason.value)
         return Result(requeue_after=AGAIN)
 
     async def _write_run(self, body: RawObject, verdict: RunVerdict) -> RawObject:

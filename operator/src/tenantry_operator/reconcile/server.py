@@ -27,6 +27,7 @@ from tenantry_operator.clients.postgres import Connection, DatabaseError, Server
 from tenantry_operator.clients.sqlstate import FailureKind, classify
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
@@ -110,10 +111,10 @@ class DatabaseServerReconciler:
             return await self._read_and_reconcile(body)
         except (NotFound, Invalid) as error:
             logger.info("the DatabaseServer changed meanwhile", extra={"server": key.name, "error": str(error)})
-            return Result(failed=self._cache.get(key) is not None)
+            return Result(failed=self._cache.get(key) is not None, error=error_word(error))
         except ApiError as error:
             logger.warning("the API server failed us", extra={"server": key.name, "error": str(error)})
-            return Result(failed=True)
+            return Result(failed=True, error=error_word(error))
 
     async def _read_and_reconcile(self, body: RawObject) -> Result:
         try:
@@ -273,7 +274,8 @@ class DatabaseServerReconciler:
                 about=body, type="Warning", reason=problem.reason, message=problem.message, action="Reconcile"
             )
         # What is somebody's to mend is looked at again by the sweep.
-        return Result(failed=problem is not None and not problem.lasting)
+        failed = problem is not None and not problem.lasting
+        return Result(failed=failed, error=problem.reason.value if problem is not None else "")
 
     async def _leave(self, body: RawObject, server: DatabaseServer) -> Result:
         """Let the object go once no Tenant is placed on the server; the server keeps what is on it."""

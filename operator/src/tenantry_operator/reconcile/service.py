@@ -21,6 +21,7 @@ from tenantry_operator.clients.kube import (
 )
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.model.service import DesiredService, desired_service
 from tenantry_operator.model.service_observed import Children, observed_service
@@ -54,7 +55,7 @@ class ServiceDeploymentReconciler:
             return await self._pass(body)
         except ApiError as error:
             logger.warning("a pass could not read or write", extra={"object": str(key), "error": str(error)})
-            return Result(failed=True, requeue_after=error.retry_after)
+            return Result(failed=True, requeue_after=error.retry_after, error=error_word(error))
 
     async def sweep(self) -> AsyncIterator[Key]:
         """Yield those whose children or status are not as they should be; four LISTs in all."""
@@ -87,13 +88,13 @@ class ServiceDeploymentReconciler:
             desired = desired_service(body)
         except ValidationError as error:
             await self._refuse(body, error)
-            return Result()
+            return Result(error=Reason.INVALID_SPEC.value)
         plan, failure = await self._converge(desired, body)
         status = service_status(plan, _previous(body), failure=failure)
         await self._write_status(body, status)
         wait = wait_of(plan)
         if failure:
-            return Result(failed=True)
+            return Result(failed=True, error=failure.reason.value)
         if plan.actions:
             return Result(requeue_after=0.0)
         return Result(requeue_after=wait.seconds if wait else None)

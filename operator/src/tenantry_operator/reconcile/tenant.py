@@ -16,6 +16,7 @@ from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Ser
 from tenantry_operator.engine.breaker import Breaker
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
+from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
@@ -116,7 +117,7 @@ class TenantReconciler:
             passing = isinstance(error, NotFound | Invalid | FenceError | RegistryBehind)
             level = logging.INFO if passing else logging.WARNING
             logger.log(level, "the pass did not come to its end", extra={"tenant": key.name, "error": str(error)})
-            return Result(failed=self._cache.get(key) is not None)
+            return Result(failed=self._cache.get(key) is not None, error=error_word(error))
 
     async def _read_and_reconcile(self, body: RawObject) -> Result:
         try:
@@ -125,7 +126,7 @@ class TenantReconciler:
             readable = without_unreadable_status(body, error)
             if readable is None:
                 await self._conclusion.unreadable(body, unreadable(error))
-                return Result()
+                return Result(error=Reason.INVALID_SPEC.value)
             tenant = Tenant.model_validate(readable)
         return await self._reconcile(body, tenant)
 

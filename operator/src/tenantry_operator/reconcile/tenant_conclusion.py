@@ -98,8 +98,9 @@ class TenantConclusion:
             # What has a problem is looked at by each sweep anyway, and not at once again and again.
             rotation = done.verdict.rotation if problem is None else None
             self._timers.set(tenant.metadata.name, rotation.due if rotation else None)
-            return Result(requeue_after=self._timers.left(tenant.metadata.name))
-        return Result(failed=True)
+            error = problem.reason.value if problem is not None else ""
+            return Result(requeue_after=self._timers.left(tenant.metadata.name), error=error)
+        return Result(failed=True, error=problem.reason.value)
 
     async def unreadable(self, body: RawObject, problem: Problem) -> None:
         """Leave a Tenant alone that a newer API has let in and this version cannot read, and say so once."""

@@ -161,10 +161,15 @@ class OperatorProcess:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
+    def metrics_text(self) -> str:
+        """Return what Prometheus would get."""
+        with urllib.request.urlopen(self.url("/metrics"), timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a sample, summed over the labels that are not given; 0 when there is none."""
-        with urllib.request.urlopen(self.url("/metrics"), timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
+        lines = self.metrics_text().splitlines()
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(
             float(line.rsplit(" ", 1)[1])

@@ -12,6 +12,7 @@ from tenantry_cluster import ControlPlane
 
 TENANTS = "/apis/tenantry.dev/v1alpha1/tenants"
 DATABASESERVERS = "/apis/tenantry.dev/v1alpha1/databaseservers"
+MIGRATIONRUNS = "/apis/tenantry.dev/v1alpha1/migrationruns"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 Body = dict[str, Any]
