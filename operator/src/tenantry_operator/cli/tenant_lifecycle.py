@@ -109,7 +109,7 @@ def _carry_out(wish: Wish, place: ClusterPlace) -> None:
 
 async def _ask(wish: Wish, place: ClusterPlace) -> RawObject:
     async with cluster(place) as kube:
-        _check_stays(await get_tenant(kube, wish.name))
+        check_stays(await get_tenant(kube, wish.name))
         asked = await kube.merge_patch(TENANTS, wish.name, {"spec": {"lifecycle": wish.lifecycle.value}})
         return await _follow(kube, wish, asked) if wish.wait else asked
 
@@ -125,11 +125,11 @@ async def _follow(kube: Kube, wish: Wish, asked: RawObject) -> RawObject:
         if asyncio.get_running_loop().time() >= ends:
             break
         await asyncio.sleep(POLL)
-        found = await _same(kube, asked)
+        found = await same(kube, asked)
     return found
 
 
-async def _same(kube: Kube, asked: RawObject) -> RawObject:
+async def same(kube: Kube, asked: RawObject) -> RawObject:
     """Return the Tenant as it is now. Raises CommandFailed when it is gone, also if another has its name."""
     name = asked["metadata"]["name"]
     found = await kube.get(TENANTS, name)
@@ -138,14 +138,15 @@ async def _same(kube: Kube, asked: RawObject) -> RawObject:
     return found
 
 
-def _check_stays(tenant: RawObject) -> None:
+def check_stays(tenant: RawObject) -> None:
+    """Raise CommandFailed for a Tenant that is being deleted."""
     if tenant["metadata"].get("deletionTimestamp"):
         name = tenant["metadata"]["name"]
-        raise CommandFailed(f"Tenant {name} is being deleted, its lifecycle is not looked at any more")
+        raise CommandFailed(f"Tenant {name} is being deleted, nothing else is done with it any more")
 
 
 def _check_possible(tenant: RawObject, wish: Wish) -> None:
-    _check_stays(tenant)
+    check_stays(tenant)
     wanted = tenant["spec"].get("lifecycle", Lifecycle.ACTIVE.value)
     if wanted != wish.lifecycle:
         raise CommandFailed(f"somebody else set spec.lifecycle of {wish.name} to {wanted} meanwhile")
