@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tenantry_crds import ServiceDeploymentStatus
 from tenantry_operator.plan.service import Action, CreateChild, ReplaceChild, ScaleDeployment
 from tenantry_operator.plan.service_status import service_status, wait_of
+from tenantry_testing.kstatus import check
 from tenantry_testing.rollout_memory import REFUSED_IMAGE, MemoryCluster, service_deployment
 
 IMAGES = st.sampled_from(["a", "b", "c", "bad", REFUSED_IMAGE])
@@ -105,8 +106,10 @@ class Rollout(RuleBasedStateMachine):
         body["spec"]["selector"] = {**body["spec"]["selector"], "tenantry.dev/revision": revision}
 
     @invariant()
-    def a_status_can_always_be_told(self) -> None:
-        service_status(self.cluster.plan(), ServiceDeploymentStatus())
+    def a_status_can_always_be_told_and_read(self) -> None:
+        status = service_status(self.cluster.plan(), ServiceDeploymentStatus())
+        metadata = {"generation": self.cluster.desired.generation}
+        check({"metadata": metadata, "status": status.model_dump(by_alias=True, exclude_none=True, mode="json")})
 
     def teardown(self) -> None:
         if not hasattr(self, "cluster"):
