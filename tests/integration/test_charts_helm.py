@@ -263,3 +263,27 @@ def test_the_definitions_and_the_tenants_survive_an_uninstallation(
     kubectl("get", "tenant", "survivor")
     helm.install("tenantry-crds")
     kubectl("get", "tenant", "survivor")
+
+
+def test_each_shard_has_an_operator_of_its_own(helm: Helm) -> None:
+    objects = helm.template("tenantry", operator__shards="{east,west}", operator__replicas="2")
+
+    def told(name: str) -> dict[str, str]:
+        containers = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        given = {each["name"]: each.get("value", "") for each in containers[0]["env"]}
+        return {key: given[key] for key in ("TENANTRY_SHARD", "TENANTRY_SHARDS") if key in given}
+
+    assert told("tenantry-operator") == {"TENANTRY_SHARDS": "east,west"}
+    assert told("tenantry-operator-east") == {"TENANTRY_SHARD": "east"}
+    assert told("tenantry-operator-west") == {"TENANTRY_SHARD": "west"}
+    selected = []
+    for name in ("tenantry-operator", "tenantry-operator-east", "tenantry-operator-west"):
+        deployment = one(objects, "Deployment", name)["spec"]
+        selector = deployment["selector"]["matchLabels"]
+        selected.append(selector)
+        assert selector.items() <= deployment["template"]["metadata"]["labels"].items()
+        assert one(objects, "Service", name)["spec"]["selector"] == selector
+        assert one(objects, "PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"] == selector
+    assert len({json.dumps(each) for each in selected}) == 3, "no pod is of two Deployments"
+    alone = one(helm.template("tenantry"), "Deployment", "tenantry-operator")["spec"]["template"]["spec"]
+    assert not [each for each in alone["containers"][0]["env"] if "SHARD" in each["name"]]

@@ -22,11 +22,11 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
-{{/* Labels by which the operator's pods are found; they never change. */}}
+{{/* Labels by which an operator's pods are found; they never change. Argument: a dict of root and component. */}}
 {{- define "tenantry.operatorSelector" -}}
 app.kubernetes.io/name: tenantry
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/component: operator
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{/* An image. Argument: a dict of root and image. */}}

@@ -13,6 +13,8 @@ FINALIZER = f"{GROUP}/finalizer"
 TENANTS_CRD = f"tenants.{GROUP}"
 
 LABEL_TENANT = f"{GROUP}/tenant"
+# Of a Tenant: which operator looks after it, where there are several.
+LABEL_SHARD = f"{GROUP}/shard"
 LABEL_DATABASE_SERVER = f"{GROUP}/database-server"
 LABEL_SERVICE_DEPLOYMENT = f"{GROUP}/service-deployment"
 LABEL_REVISION = f"{GROUP}/revision"

@@ -121,7 +121,14 @@ class OperatorProcess:
     def _election(self, kube: Kube) -> Election:
         settings = self._settings
         times = ElectionTimes(settings.lease_duration, settings.lease_renew_deadline, settings.lease_renew_interval)
-        return Election(kube, namespace=settings.namespace, identity=settings.pod_name, clock=self._clock, times=times)
+        return Election(
+            kube,
+            namespace=settings.namespace,
+            identity=settings.pod_name,
+            clock=self._clock,
+            times=times,
+            name=settings.own.lease_name,
+        )
 
     def _problems(self) -> list[str]:
         """Say what is wrong; a standby that waits for the Lease is healthy."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tenantry_operator.clients.kube import Kube
+from tenantry_operator.clients.kube import TENANTS, Kube, RawObject
 from tenantry_operator.clients.postgres import Servers
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.fence import Fence
@@ -15,9 +15,12 @@ from tenantry_operator.engine.workers import Workers
 from tenantry_operator.handlers.feed import Feed, keep_checking
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.shard import Shard
 from tenantry_operator.reconcile.definitions import Definitions
 
 logger = logging.getLogger(__name__)
+
+THE_ONLY = Shard()
 
 WATCH_START_LIMIT = 30.0
 """Seconds that a watch may need to start, or to start anew."""
@@ -49,8 +52,10 @@ class Operator:
         check_interval: float,
         health: HealthLimits,
         metrics: Metrics,
+        shard: Shard = THE_ONLY,
     ) -> None:
         self.cache = cache
+        self._shard = shard
         self._kube = kube
         self._servers = servers
         self._fence = fence
@@ -114,4 +119,9 @@ class Operator:
         self._metrics.queue_depth.set_function(self._queue.depth)
         self._metrics.queue_oldest.set_function(self._queue.oldest)
         self._metrics.queue_failing.set_function(self._queue.failing)
-        self._metrics.observe_objects(lambda: ((kind, self.cache.all(kind)) for kind in self._feed.kinds()))
+        self._metrics.observe_objects(lambda: ((kind, self._own(kind)) for kind in self._feed.kinds()))
+
+    def _own(self, kind: str) -> tuple[RawObject, ...]:
+        """Return the objects of a kind, of Tenants those of this shard: each is counted by one operator."""
+        held = self.cache.all(kind)
+        return tuple(body for body in held if self._shard.owns(body)) if kind == TENANTS.kind else held

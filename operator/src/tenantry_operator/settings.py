@@ -5,8 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tenantry_operator.model.shard import Shard
 
 
 class LogLevel(StrEnum):
@@ -22,6 +24,9 @@ class LogFormat(StrEnum):
 
 
 Seconds = Annotated[float, Field(gt=0)]
+
+SHARD = r"^([a-z]([-a-z0-9]{0,18}[a-z0-9])?)?$"
+"""Short, for it is a part of names: of the Lease, of the Deployment, of sessions in Postgres."""
 
 
 class OperatorSettings(BaseSettings):
@@ -51,6 +56,15 @@ class OperatorSettings(BaseSettings):
 
     installation_id: str = ""
     """Marks what this installation owns in a database. Empty: derived from the cluster's identity and the namespace."""
+
+    shard: str = Field(default="", pattern=SHARD)
+    """The shard of this operator: it looks after the Tenants whose label `tenantry.dev/shard` has this value, and after
+    nothing else. Empty: the default shard, which has all other Tenants, DatabaseServers, MigrationRuns,
+    ServiceDeployments and the registry."""
+
+    shards: Annotated[tuple[Annotated[str, Field(pattern=SHARD, min_length=1)], ...], NoDecode] = ()
+    """The shards that have operators of their own, separated by commas; the default shard leaves their Tenants alone.
+    Empty: all Tenants are of the default shard, whatever their label."""
 
     workers: int = Field(default=16, ge=1, le=256)
     """How many objects are reconciled at the same time."""
@@ -99,6 +113,16 @@ class OperatorSettings(BaseSettings):
 
     log_format: LogFormat = LogFormat.JSON
     """json for machines, pretty for people."""
+
+    @property
+    def own(self) -> Shard:
+        """Which Tenants this operator looks after."""
+        return Shard(self.shard, frozenset(self.shards))
+
+    @field_validator("shards", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

@@ -86,10 +86,13 @@ async def with_installation(settings: OperatorSettings, kube: Kube) -> OperatorS
 
 
 def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
-    """Make the reconciler of each kind."""
+    """Make the reconciler of each kind that the shard has."""
+    tenants = TenantReconciler(**vars(parts))
+    if not parts.settings.own.is_default:
+        return {tenants.kind: tenants}
     made: tuple[Reconciler, ...] = (
         DatabaseServerReconciler(**vars(parts)),
-        TenantReconciler(**vars(parts)),
+        tenants,
         MigrationRunReconciler(**vars(parts)),
         ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),
     )
@@ -97,14 +100,17 @@ def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
 
 
 def watched_resources(settings: OperatorSettings, cache: ObjectCache) -> Sequence[Watched]:
-    """Say what is followed, and whose business it is."""
-    return (
-        Watched(TENANTS, itself("Tenant")),
-        Watched(DATABASESERVERS, itself("DatabaseServer")),
+    """Say what is followed, and whose business it is. The default shard follows all Tenants: runs move all of them."""
+    of_the_default = (
         Watched(MIGRATIONRUNS, itself("MigrationRun")),
         Watched(SERVICEDEPLOYMENTS, itself("ServiceDeployment")),
         Watched(DEPLOYMENTS, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),
         Watched(HTTPROUTES, service_of, labels=names.LABEL_SERVICE_DEPLOYMENT),
+    )
+    return (
+        Watched(TENANTS, itself("Tenant"), labels=settings.own.selector),
+        Watched(DATABASESERVERS, itself("DatabaseServer")),
+        *(of_the_default if settings.own.is_default else ()),
         *(_of_tenants(resource, cache) for resource in (NAMESPACES, *NAMESPACE_CHILDREN)),
         Watched(SECRETS, lambda obj: users_of(obj, cache), namespace=settings.namespace, metadata_only=True),
     )
@@ -151,9 +157,9 @@ def _parts(settings: OperatorSettings, kube: Kube, *, election: Election, clock:
     cache = ObjectCache()
     transitions = election.transitions
     servers = Servers(
-        application_name(settings.pod_name, transitions),
+        application_name(settings.pod_name, transitions, settings.shard),
         guard=election.check,
-        greet=lambda connection: end_earlier_sessions(connection, transitions),
+        greet=lambda connection: end_earlier_sessions(connection, transitions, settings.shard),
     )
     addresses = Addresses(
         kube, cache, namespace=settings.namespace, registry_server=settings.registry_server, clock=clock
@@ -188,6 +194,7 @@ def _operator(parts: Parts, configuration: Configuration, made: Mapping[str, Rec
         check_interval=settings.sweep_interval,
         health=HealthLimits(settings.stuck_after, behind_after=settings.behind_after),
         metrics=metrics,
+        shard=settings.own,
     )
 
 

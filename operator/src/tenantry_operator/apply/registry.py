@@ -14,13 +14,15 @@ WITH ended AS (
     WHERE %(revoke_keys)s AND tenant_id = %(id)s AND revoked_at IS NULL
 )
 INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version,
-    applied)
+    applied, shard)
 VALUES (%(id)s, %(name)s, %(uid)s, %(server)s, %(database)s, %(schema)s, %(isolation)s, %(login)s, %(state)s,
-    %(version)s, %(applied)s)
+    %(version)s, %(applied)s, %(shard)s)
 ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, version = excluded.version,
-    service_login = excluded.service_login,
+    service_login = excluded.service_login, shard = excluded.shard,
     applied = coalesce(excluded.applied, tenants.applied), updated_at = now()
 """
+
+CLAIM = "UPDATE tenantry.tenants SET shard = %s, updated_at = now() WHERE id = %s"
 
 
 CLOSE = """
@@ -56,5 +58,11 @@ async def record(connection: AsyncConnection[Any], action: RecordTenant, desired
         "version": action.version,
         "applied": action.applied,
         "revoke_keys": action.revoke_keys,
+        "shard": desired.shard,
     }
     await connection.execute(WRITE, values)
+
+
+async def claim_shard(connection: AsyncConnection[Any], tenant_id: str, shard: str | None) -> None:
+    """Write which shard the tenant is of; None is the default one."""
+    await connection.execute(CLAIM, (shard, tenant_id))

@@ -101,22 +101,33 @@ def operator_line(deployment: Mapping[str, Any]) -> Line:
 async def check_lease(
     kube: Kube, namespace: str, *, looks: int = LOOKS, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> list[Line]:
-    """Say who leads. A Lease that looks old is held all the same if it moves: clocks differ, movement does not."""
-    first = await kube.get(LEASES, names.LEASE_NAME, namespace=namespace)
+    """Say who leads, of the default shard and of each that has a Lease of its own."""
+    held = {one["metadata"]["name"]: one for one in await kube.list(LEASES, namespace=namespace)}
+    shards = sorted(name for name in held if name.startswith(f"{names.LEASE_NAME}-"))
+    return [
+        await _check_one_lease(kube, namespace, name, held.get(name), looks=looks, now=now)
+        for name in (names.LEASE_NAME, *shards)
+    ]
+
+
+async def _check_one_lease(
+    kube: Kube, namespace: str, name: str, first: Mapping[str, Any] | None, *, looks: int, now: Callable[[], datetime]
+) -> Line:
+    """Judge a Lease. One that looks old is held all the same if it moves: clocks differ, movement does not."""
+    what = "lease" + name.removeprefix(names.LEASE_NAME).replace("-", " ", 1)
     holder = (first or {}).get("spec", {}).get("holderIdentity")
-    todo = f"kubectl -n {namespace} logs deployment/{OPERATOR} --tail=50"
+    todo = f"kubectl -n {namespace} logs deployment/{name} --tail=50"
     if first is None or not holder:
-        return [Line(Level.FAIL, "lease", f"nobody holds the Lease {namespace}/{names.LEASE_NAME}", todo)]
+        return Line(Level.FAIL, what, f"nobody holds the Lease {namespace}/{name}", todo)
     if lease_is_fresh(first, now()):
-        return [Line(Level.OK, "lease", f"{holder} leads")]
+        return Line(Level.OK, what, f"{holder} leads")
     for _ in range(looks):
         await asyncio.sleep(LOOK_SECONDS)
-        again = await kube.get(LEASES, names.LEASE_NAME, namespace=namespace)
+        again = await kube.get(LEASES, name, namespace=namespace)
         if again is not None and again["spec"].get("renewTime") != first["spec"].get("renewTime"):
-            said = f"{holder} leads; its clock and this machine's differ"
-            return [Line(Level.OK, "lease", said)]
+            return Line(Level.OK, what, f"{holder} leads; its clock and this machine's differ")
     said = f"{holder} held the Lease and renewed it last at {first['spec'].get('renewTime')}"
-    return [Line(Level.FAIL, "lease", said, todo)]
+    return Line(Level.FAIL, what, said, todo)
 
 
 def lease_is_fresh(lease: Mapping[str, Any], now: datetime) -> bool:
@@ -208,6 +219,7 @@ NEEDS: Final = (
     Need("get", "configmaps", "plan", in_namespace=True),
     Need("get", "deployments", "doctor, plan", "apps", in_namespace=True),
     Need("get", "leases", "doctor", "coordination.k8s.io", in_namespace=True),
+    Need("list", "leases", "doctor", "coordination.k8s.io", in_namespace=True),
     Need("get", "customresourcedefinitions", "doctor", "apiextensions.k8s.io"),
     Need("get", "namespaces", "plan"),
 )

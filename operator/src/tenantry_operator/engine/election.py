@@ -5,12 +5,13 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from tenantry_crds import names
 from tenantry_operator.clients.kube import LEASES, AlreadyExists, ApiError, Conflict, Kube
 from tenantry_operator.engine.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-LEASE_NAME = "tenantry-operator"
+LEASE_NAME = names.LEASE_NAME
 
 
 class NotLeading(Exception):
@@ -27,7 +28,7 @@ class ElectionTimes:
 
 
 class Election:
-    """Holds the Lease ``tenantry-operator``.
+    """Holds the Lease ``name``, of which each shard has one.
 
     Each start of leading counts ``transitions`` up by one, also when a restarted process finds its own name in the
     Lease: sessions of the process before must be told from those of this one. Another's Lease is taken when it did
@@ -36,9 +37,17 @@ class Election:
     """
 
     def __init__(
-        self, kube: Kube, *, namespace: str, identity: str, clock: Clock, times: ElectionTimes | None = None
+        self,
+        kube: Kube,
+        *,
+        namespace: str,
+        identity: str,
+        clock: Clock,
+        times: ElectionTimes | None = None,
+        name: str = LEASE_NAME,
     ) -> None:
         self._kube = kube
+        self._name = name
         self._namespace = namespace
         self._identity = identity
         self._clock = clock
@@ -93,7 +102,7 @@ class Election:
     async def _try(self) -> bool:
         started = self._clock.monotonic()
         try:
-            lease = await self._kube.get(LEASES, LEASE_NAME, namespace=self._namespace)
+            lease = await self._kube.get(LEASES, self._name, namespace=self._namespace)
             if lease is not None and not self._free(lease):
                 return False
             self._lease = await self._take(lease)
@@ -134,7 +143,7 @@ class Election:
     async def _look_again(self) -> None:
         """Somebody else wrote the Lease: lost, unless it is still ours (an own write whose answer was lost)."""
         try:
-            lease = await self._kube.get(LEASES, LEASE_NAME, namespace=self._namespace)
+            lease = await self._kube.get(LEASES, self._name, namespace=self._namespace)
         except ApiError as error:
             logger.warning("the Lease cannot be read", extra={"error": str(error)})
             return
@@ -148,7 +157,7 @@ class Election:
     def _body(self, lease: dict[str, Any] | None, *, holder: str, taking: bool = False) -> dict[str, Any]:
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         old = (lease or {}).get("spec", {})
-        metadata = (lease or {}).get("metadata") or {"name": LEASE_NAME, "namespace": self._namespace}
+        metadata = (lease or {}).get("metadata") or {"name": self._name, "namespace": self._namespace}
         spec = {
             **old,
             "holderIdentity": holder,

@@ -18,8 +18,10 @@ from tenantry_operator.clients.postgres import Connection, ServerAddress, Server
 logger = logging.getLogger(__name__)
 
 PREFIX = "tenantry"
+NAME_LIMIT = 63
+"""Postgres cuts application names at so many bytes; the number at the end must not be cut."""
 POD_LIMIT = 40
-"""Postgres cuts application names at 63 bytes; the number at the end must not be cut."""
+DIGITS = 10
 
 LOCK_SPACE = 0x74656E61
 """The first half of the advisory locks' keys: "tena"."""
@@ -33,27 +35,29 @@ SESSIONS = """
 """
 
 
-def application_name(pod: str, transitions: int) -> str:
-    """Name the sessions of one leadership."""
-    return f"{PREFIX}:{pod[:POD_LIMIT]}:{transitions}"
+def application_name(pod: str, transitions: int, shard: str = "") -> str:
+    """Name the sessions of one leadership; those of the default shard do not name it."""
+    room = min(POD_LIMIT, NAME_LIMIT - len(f"{PREFIX}:::{shard}") - DIGITS)
+    return ":".join([PREFIX, pod[:room], *([shard] if shard else []), str(transitions)])
 
 
-def transitions_of(name: str) -> int | None:
-    """Read the number of a leadership back; None when the name is not of an operator."""
-    match = re.fullmatch(rf"{PREFIX}:[^:]*:(\d+)", name)
-    return int(match.group(1)) if match else None
+def leadership_of(name: str) -> tuple[str, int] | None:
+    """Read shard and number of a leadership back; None when the name is not of an operator."""
+    match = re.fullmatch(rf"{PREFIX}:[^:]*(?::([^:]+))?:(\d+)", name)
+    return (match.group(1) or "", int(match.group(2))) if match else None
 
 
-async def end_earlier_sessions(connection: Connection, transitions: int) -> int:
-    """End the sessions of earlier leaderships on this server, and wait until they are gone; return how many.
+async def end_earlier_sessions(connection: Connection, transitions: int, shard: str = "") -> int:
+    """End the sessions of the shard's earlier leaderships here, and wait until they are gone; return how many.
 
-    Two installations that share a database server need a login each: sessions of the same login are taken for ours.
+    Each shard counts its leaderships by itself, and leaves those of the others alone. Two installations that share a
+    database server need a login each: sessions of the same login are taken for ours.
     """
     rows = await (await connection.execute(SESSIONS)).fetchall()
     ended = 0
     for pid, name in rows:
-        number = transitions_of(name)
-        if number is not None and number < transitions:
+        leadership = leadership_of(name)
+        if leadership is not None and leadership[0] == shard and leadership[1] < transitions:
             await connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             ended += 1
     if ended:

@@ -70,6 +70,8 @@ class RegistryRow:
     applied: str | None = None
     """What was recorded of the spec that was applied last."""
     isolation: str = Isolation.SCHEMA
+    shard: str | None = None
+    """Whose pass was the last; None: the default shard's."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,8 @@ class DesiredTenant:
     drift: DriftRule = NO_RULE
     namespace: DesiredNamespace | None = None
     isolation: Isolation = Isolation.SCHEMA
+    shard: str | None = None
+    """Which operator looks after the tenant; None: the default one."""
 
     @property
     def layout(self) -> Layout:

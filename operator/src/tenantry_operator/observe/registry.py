@@ -11,12 +11,12 @@ from tenantry_operator.model.tenant import RegistryRow, RowState
 
 ROW = """
 SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.server, t.database, t.state, t.version,
-    t.applied, t.isolation
+    t.applied, t.isolation, t.shard
 FROM (SELECT 1) one LEFT JOIN tenantry.tenants t ON t.name = %s AND t.state <> 'deleted'
 """
 
 ALL = """
-SELECT name, id::text, uid::text, server, database, state, version, md5(applied), isolation
+SELECT name, id::text, uid::text, server, database, state, version, md5(applied), isolation, shard
 FROM tenantry.tenants WHERE state <> 'deleted'
 """
 
@@ -86,5 +86,5 @@ async def count_all_tenants(connection: AsyncConnection[Any]) -> int:
 
 
 def _row(*columns: str) -> RegistryRow:
-    id_, uid, server, database, state, version, applied, isolation = columns
-    return RegistryRow(id_, uid, server, database, RowState(state), version, applied, isolation)
+    id_, uid, server, database, state, version, applied, isolation, shard = columns
+    return RegistryRow(id_, uid, server, database, RowState(state), version, applied, isolation, shard)

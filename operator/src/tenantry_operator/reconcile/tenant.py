@@ -44,6 +44,7 @@ from tenantry_operator.reconcile.tenant_force import TenantEscape
 from tenantry_operator.reconcile.tenant_hold import TenantHold
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
+from tenantry_operator.reconcile.tenant_shard import TenantShards
 from tenantry_operator.reconcile.tenant_sweep import TenantSweep
 from tenantry_operator.settings import OperatorSettings
 
@@ -77,6 +78,8 @@ class TenantReconciler:
         self._addresses = addresses
         self._taken_back = TakenBack()
         self._timers = Timers(clock)
+        self._shard = settings.own
+        self._shards = TenantShards(self._shard, kube=kube, cache=cache, servers=servers)
         self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
         escape = TenantEscape(kube, servers, addresses, fence, settings=settings)
         self._conclusion = TenantConclusion(
@@ -100,9 +103,9 @@ class TenantReconciler:
         self._sweep.forget(name)
 
     async def reconcile(self, key: Key) -> Result:
-        """Run one pass; a Tenant that is gone, or that has let go of us, is left alone."""
+        """Run one pass; a Tenant that is gone, another shard's, or has let go of us is left alone."""
         body = self._cache.get(key)
-        if body is None:
+        if body is None or not self._shard.owns(body):
             self._sweep.forget(key.name)
             self._timers.set(key.name, None)
             return Result()
@@ -176,6 +179,7 @@ class TenantReconciler:
     async def look(self, tenant: Tenant, registry: ServerAddress) -> Look:
         """Gather all that a plan is made of. Raises Blocked, NeverPlaced, ApiError; writes nothing."""
         registered = await self._read_registry(registry, tenant.metadata.name)
+        await self._shards.check(tenant, registered.row)
         address, desired = await self._desired(tenant, registered)
         desired = await self._hold.looked_at(desired)
         observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
@@ -185,6 +189,7 @@ class TenantReconciler:
     async def _pass(self, tenant: Tenant, registry: ServerAddress) -> Pass:
         looked = await self.look(tenant, registry)
         registered, address, desired, observed, _, prepared = looked
+        await self._shards.claim(tenant, registered.row, registry)
         plan = plan_tenant(desired, observed)
         catalogue = observed.catalogue
         refused = Problem(plan.refusal.reason, plan.refusal.message, lasting=True) if plan.refusal else None

@@ -10,6 +10,7 @@ from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.shard import shard_of
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
 from tenantry_operator.reconcile.tenant_credentials import desired_credentials
 from tenantry_operator.reconcile.tenant_namespace import desired_namespace
@@ -42,6 +43,7 @@ def desired_tenant(
         deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
         namespace=desired_namespace(spec, names.name),
         isolation=isolation,
+        shard=shard_of(tenant.metadata.labels) or None,
     )
 
 

@@ -11,7 +11,7 @@ import psycopg
 from tenantry_crds import names as api
 from tenantry_operator.clients.kube import ApiError
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
-from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
@@ -134,7 +134,7 @@ class TenantSweep:
 
     async def run(self) -> AsyncIterator[Key]:
         """Yield the keys of Tenants that need a pass. An unreachable server's Tenants need one to say so."""
-        keys = self._cache.keys(KIND)
+        keys = [key_of(KIND, body) for body in self._cache.all(KIND) if self._settings.own.owns(body)]
         secrets = self._secrets()
         self._other_secrets = {name: {(one[0], one[1]) for one in held} for name, held in secrets.items()}
         unknown = {key.name for key in keys if key.name not in self._remembered}

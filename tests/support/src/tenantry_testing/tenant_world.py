@@ -324,11 +324,11 @@ def build_world(
     operator: Login,
     namespace: str,
     counted: list[tuple[str, int]],
+    **more: Any,
 ) -> TenantWorld:
-    """Put one process's parts together."""
-    settings = OperatorSettings(
-        namespace=namespace, registry_server=SERVER, installation_id=INSTALLATION, pod_name="operator-0"
-    )
+    """Put one process's parts together; `more` are settings."""
+    known = {"namespace": namespace, "registry_server": SERVER, "installation_id": INSTALLATION}
+    settings = OperatorSettings(**{**known, "pod_name": "operator-0", **more})
     cache, clock, metrics = ObjectCache(), SystemClock(), Metrics()
     servers = Servers("tenantry:operator-0:1")
     addresses = Addresses(kube, cache, namespace=namespace, registry_server=SERVER, clock=clock)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +93,13 @@ class FaultWorld:
             assert time.monotonic() < end, f"{what}: not within {limit:.0f} s"
             time.sleep(0.05)
 
-    def operator(self, log: Path | None = None, **env: str) -> OperatorProcess:
-        """An operator that is not started yet."""
-        place = log or self.folder / "operator.log"
-        return OperatorProcess(self.api.kubeconfig, place, env={**QUICK, **env})
+    def operator(
+        self, log: Path | None = None, *, pod: str = "operator-0", api: ApiProxy | None = None, **env: str
+    ) -> OperatorProcess:
+        """An operator that is not started yet. With an `api` of its own its requests are told from others'."""
+        place = log or self.folder / f"{pod}.log"
+        kubeconfig = (api or self.api).kubeconfig
+        return OperatorProcess(kubeconfig, place, pod_name=pod, env={**QUICK, **env})
 
     def tenant(self, name: str) -> dict[str, Any] | None:
         return self.administrator.get(f"{TENANTS}/{name}")
@@ -115,7 +118,7 @@ class FaultWorld:
         conditions = body.get("status", {}).get("conditions", [])
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
-    def apply(self, name: str, **spec: Any) -> None:
+    def apply(self, name: str, *, labels: Mapping[str, str] | None = None, **spec: Any) -> None:
         """Make a Tenant that may be deleted with its data."""
         whole = {
             "displayName": name,
@@ -124,7 +127,8 @@ class FaultWorld:
             "deletionProtection": "Disabled",
             **spec,
         }
-        body = {"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": name}, "spec": whole}
+        metadata = {"name": name, "labels": {**(labels or {})}}
+        body = {"apiVersion": "tenantry.dev/v1alpha1", "kind": "Tenant", "metadata": metadata, "spec": whole}
         self.administrator.create(TENANTS, body)
 
     def change(self, name: str, **spec: Any) -> None:

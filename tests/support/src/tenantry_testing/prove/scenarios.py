@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -26,7 +27,7 @@ def nothing(world: FaultWorld, name: str) -> None:
     """Begin without a Tenant."""
 
 
-def a_tenant(world: FaultWorld, name: str, **spec: object) -> None:
+def a_tenant(world: FaultWorld, name: str, **spec: Any) -> None:
     """Begin with a Tenant that is Ready, whose customer has made a table."""
     world.apply(name, **spec)
     world.wait(lambda: world.is_ready(name), f"{name} is Ready")
