@@ -25,8 +25,8 @@ def world() -> Iterator[FaultWorld]:
 
 @pytest.fixture(scope="module")
 def operator(world: FaultWorld) -> Iterator[OperatorProcess]:
-    # One worker, so that a few objects have to wait for it.
-    with world.operator(TENANTRY_WORKERS="1") as operator:
+    # One worker, so that a few objects have to wait for it; and the second drop within the window is one too many.
+    with world.operator(TENANTRY_WORKERS="1", TENANTRY_BREAKER_DROPS="1") as operator:
         world.wait(world.server_is_ready, "the DatabaseServer is Ready")
         yield operator
 
@@ -165,6 +165,21 @@ def test_the_tenants_of_a_run_are_told(world: FaultWorld, metric: Metric) -> Non
     }
     world.administrator.create(MIGRATIONRUNS, body)
     world.wait(lambda: metric("tenantry_migration_run_tenants", state="total") >= 1, "the run counts its tenants")
+
+
+def test_what_the_breaker_lets_begin_and_what_it_holds_is_counted(world: FaultWorld, metric: Metric) -> None:
+    assert metric("tenantry_breaker_open") == 0
+    for name in ("dropped", "held"):
+        make(world, name)
+    told = [
+        rises(world, metric, "tenantry_breaker_drops_total"),
+        rises(world, metric, "tenantry_breaker_held_total"),
+        rises(world, metric, "tenantry_breaker_open"),
+    ]
+    for name in ("dropped", "held"):
+        world.delete(name)
+    for one in told:
+        one()
 
 
 def test_no_series_bears_the_name_of_a_tenant(world: FaultWorld, operator: OperatorProcess) -> None:

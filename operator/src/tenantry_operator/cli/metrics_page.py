@@ -30,6 +30,12 @@ ALERTS: Final = (
         "`tenantry tenant list` names them, `tenantry explain <reason>` says what to type.",
     ),
     Alert(
+        "TenantryBreakerIsOpen",
+        "max(tenantry_breaker_open) == 1",
+        "0m",
+        "Many Tenants were deleted at once, and no data is dropped any more: `tenantry breaker status`.",
+    ),
+    Alert(
         "TenantryErrors",
         "sum by (kind, error) (rate(tenantry_errors_total[10m])) > 0.1",
         "15m",
