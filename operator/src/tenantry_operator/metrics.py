@@ -22,7 +22,7 @@ LABELS: Final[Mapping[str, str]] = {
     "NotFound, Invalid, Forbidden, Gone, ApiUnreachable, ApiError), FenceError, RegistryBehind, NotLeading, Timeout, "
     "or Unexpected, which is a bug",
     "action": "an action of a plan, as `tenantry plan` prints it",
-    "state": "done, failed, or total",
+    "state": "done, failed, held, or waiting",
     "method": "the HTTP method",
     "status": "the HTTP status, or the status of the condition: True, False, Unknown",
     "condition": "a type of condition",
