@@ -38,6 +38,7 @@ def problems_of(part: Part) -> Operator:
         workers=same,
         sweeps=[same],
         feed=same,
+        recovery=same,
         watches=[same],
         check_interval=1,
         health=HealthLimits(stuck_after=180, behind_after=30),

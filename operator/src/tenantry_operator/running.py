@@ -10,6 +10,7 @@ from tenantry_operator.clients.postgres import Servers
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import KeyedQueue
+from tenantry_operator.engine.recovery import Recovery
 from tenantry_operator.engine.sweep import Sweep
 from tenantry_operator.engine.workers import Workers
 from tenantry_operator.handlers.feed import Feed, keep_checking
@@ -48,6 +49,7 @@ class Operator:
         workers: Workers,
         sweeps: Sequence[Sweep],
         feed: Feed,
+        recovery: Recovery,
         watches: Sequence[WatchThread],
         check_interval: float,
         health: HealthLimits,
@@ -63,6 +65,7 @@ class Operator:
         self._workers = workers
         self._sweeps = sweeps
         self._feed = feed
+        self._recovery = recovery
         self._watches = watches
         self._check_interval = check_interval
         self._health = health
@@ -79,6 +82,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._workers.run(), name="workers")
             group.create_task(keep_checking(self._feed, interval=self._check_interval), name="feed check")
+            group.create_task(self._recovery.run(), name="recovery")
             group.create_task(Definitions(self._kube, self._metrics).run(), name="definitions")
             for sweep in self._sweeps:
                 group.create_task(sweep.run(), name=f"sweep {sweep.kind}")

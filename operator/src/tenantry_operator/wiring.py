@@ -27,12 +27,13 @@ from tenantry_operator.engine.election import Election
 from tenantry_operator.engine.fence import Fence, application_name, end_earlier_sessions
 from tenantry_operator.engine.queue import Key, KeyedQueue, Lane
 from tenantry_operator.engine.reconciler import Reconciler
+from tenantry_operator.engine.recovery import Recovery
 from tenantry_operator.engine.sweep import Sweep
 from tenantry_operator.engine.workers import Limits, Workers
 from tenantry_operator.handlers.feed import Feed, Watched, itself
 from tenantry_operator.handlers.watch import WatchThread
 from tenantry_operator.metrics import Metrics
-from tenantry_operator.reconcile.addresses import Addresses
+from tenantry_operator.reconcile.addresses import Addresses, waiting_for_a_server
 from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
@@ -179,6 +180,8 @@ def _operator(parts: Parts, configuration: Configuration, made: Mapping[str, Rec
             workers.add(key, lane=lane)
 
     parts.cache.slipped_in = lambda key: enqueue(key, Lane.NEWS)
+    recovery = Recovery(parts.servers, enqueue, waiting=lambda: waiting_for_a_server(parts.cache))
+    parts.servers.lost = recovery.lost
     watched = watched_resources(settings, parts.cache)
     feed = Feed(parts.kube, parts.cache, enqueue, watched=watched, clock=clock, metrics=metrics)
     return Operator(
@@ -190,6 +193,7 @@ def _operator(parts: Parts, configuration: Configuration, made: Mapping[str, Rec
         workers=workers,
         sweeps=[_sweep(one, enqueue, parts=parts) for one in made.values()],
         feed=feed,
+        recovery=recovery,
         watches=_watches(configuration, feed, metrics=metrics),
         check_interval=settings.sweep_interval,
         health=HealthLimits(settings.stuck_after, behind_after=settings.behind_after),

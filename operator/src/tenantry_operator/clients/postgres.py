@@ -112,6 +112,8 @@ class Servers:
         self._application_name = application_name[:APPLICATION_NAME_LIMIT]
         self._guard = guard
         self._greet = greet
+        self.lost: Callable[[ServerAddress], None] = lambda _address: None
+        """Told when no connection could be had, for a reason that may pass."""
         self._pools: dict[str, _Pool] = {}
         self._certificates: tempfile.TemporaryDirectory[str] | None = None
 
@@ -247,7 +249,10 @@ class Servers:
             return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
         except (psycopg.Error, OSError) as error:
             where = f"{address.host}:{address.port}, database {database}"
-            raise connect_error(error, where=where) from error
+            failed = connect_error(error, where=where)
+            if failed.failure.transient:
+                self.lost(address)
+            raise failed from error
 
     def _trust(self, address: ServerAddress) -> dict[str, str]:
         if address.sslmode == "disable":

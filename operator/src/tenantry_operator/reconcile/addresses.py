@@ -1,23 +1,27 @@
 """Finds out how to log in to a DatabaseServer."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from pydantic import ValidationError
 
-from tenantry_crds import DatabaseServer, absent
+from tenantry_crds import ConditionType, DatabaseServer, absent
 from tenantry_crds.reasons import Reason
 from tenantry_operator.clients.kube import SECRETS, Kube
 from tenantry_operator.clients.postgres import ServerAddress
-from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.observe.secrets import decode
-from tenantry_operator.plan.status import unreadable, without_unreadable_status
+from tenantry_operator.plan.status import reason_shown, unreadable, without_unreadable_status
 
 KIND: Final = "DatabaseServer"
 REMEMBERED_SECONDS: Final = 5.0
 """How long credentials are taken from memory. A changed Secret is noticed at once by the watch, or after so long."""
+
+AWAY: Final = frozenset({Reason.SERVER_UNREACHABLE, Reason.REGISTRY_UNAVAILABLE})
+"""What is said of what waits for Postgres."""
 
 
 class NoAddress(Exception):
@@ -145,3 +149,11 @@ def registry_pool(server: str) -> str:
 def registry_share(limit: int) -> int:
     """Say how many of a server's connections are for the registry: the fence's, and a quarter for rows."""
     return 1 + max(1, limit // 4)
+
+
+def waiting_for_a_server(cache: ObjectCache) -> Iterator[Key]:
+    """Name what says of itself that Postgres does not answer. What it says is a hint to look, and no more."""
+    for kind in (KIND, "Tenant"):
+        for body in cache.all(kind):
+            if reason_shown(body.get("status") or {}, ConditionType.READY) in AWAY:
+                yield key_of(kind, body)
