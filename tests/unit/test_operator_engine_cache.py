@@ -80,3 +80,11 @@ def test_what_somebody_asked_for_under_an_own_write_is_told(change: dict[str, An
     cache.put("Tenant", {"metadata": {**metadata, "resourceVersion": "8", **change}})
     assert slipped == [ACME]
     assert not cache.observed("Tenant", {"metadata": {**metadata, "resourceVersion": "7", **change}})
+
+
+def test_who_wrote_which_field_is_not_kept() -> None:
+    cache = ObjectCache()
+    managed = {"name": "acme", "resourceVersion": "7", "managedFields": [{"manager": "kubectl"}]}
+    cache.put("Tenant", {"metadata": managed, "spec": "new"})
+    assert cache.get(ACME) == tenant("7", spec="new")
+    assert "managedFields" in managed, "the caller's object is left as it was"

@@ -7,7 +7,7 @@ import pytest
 from tenantry_operator.clients.kube import SECRETS, TENANTS, Resource
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key, Lane
-from tenantry_operator.handlers.feed import Feed, Watched, itself
+from tenantry_operator.handlers.feed import Feed, Watched, itself, rest
 from tenantry_operator.metrics import Metrics
 from tenantry_testing.fake_clock import FakeClock
 
@@ -154,3 +154,8 @@ async def test_an_object_that_comes_while_the_list_is_under_way_is_not_taken_for
     bench.server.list = slow_list  # type: ignore[method-assign]
     await bench.feed.check()
     assert bench.cache.get(Key("Tenant", "late")) is not None
+
+
+def test_a_check_comes_less_often_when_there_are_very_many_objects() -> None:
+    assert rest(10.0, 1_000) == 10.0
+    assert rest(10.0, 20_000) == 100.0

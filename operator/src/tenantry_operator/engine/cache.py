@@ -43,7 +43,7 @@ class ObjectCache:
         held = self.get(key)
         if held is not None and _not_newer(version, resource_version(held)):
             return False
-        self._objects.setdefault(kind, {})[key] = obj
+        self._objects.setdefault(kind, {})[key] = _without_managers(obj)
         self._removed.pop(key, None)
         return True
 
@@ -68,6 +68,14 @@ class ObjectCache:
             if len(self._removed) > TOMBSTONES:
                 self._removed.popitem(last=False)
         return self._objects.get(key.kind, {}).pop(key, None) is not None
+
+
+def _without_managers(obj: RawObject) -> RawObject:
+    """Return the object without what says who wrote which field: nobody asks, and it is the larger half."""
+    metadata = obj["metadata"]
+    if "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
 def asked_for(obj: Mapping[str, Any]) -> tuple[object, ...]:

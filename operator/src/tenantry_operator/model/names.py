@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 OWNER: Final = "tenantry_owner"
@@ -41,16 +42,16 @@ class TenantNames:
 
     name: str
 
-    @property
+    @cached_property
     def key(self) -> str:
         return self.name.replace("-", "_")
 
-    @property
+    @cached_property
     def schema(self) -> str:
         """The customer's schema."""
         return f"t_{self.key}"
 
-    @property
+    @cached_property
     def service_schema(self) -> str:
         """The services' schema, of which the customer's login sees nothing."""
         return f"s_{self.key}"
@@ -74,7 +75,7 @@ class TenantNames:
         """The only member of owner. It inherits nothing, so that a login is owner only after SET ROLE."""
         return f"{self.schema}_migrator"
 
-    @property
+    @cached_property
     def logins(self) -> tuple[str, str]:
         """The two slots, so that one works while the other takes its place."""
         return (f"{self.schema}_login_a", f"{self.schema}_login_b")
@@ -87,17 +88,17 @@ class TenantNames:
         """Return the role by which a service reaches this tenant's tables."""
         return f"{self.service_schema}_{service}"
 
-    @property
+    @cached_property
     def service_roles(self) -> dict[str, str]:
         """Service to role."""
         return {service: self.service_role(service) for service in SERVICES}
 
-    @property
+    @cached_property
     def group_roles(self) -> tuple[str, ...]:
         """The roles that nobody logs in as, owner first."""
         return (self.owner, self.app, self.readonly, self.migrator, *self.service_roles.values())
 
-    @property
+    @cached_property
     def roles(self) -> tuple[str, ...]:
         """Every role that the tenant may have."""
         return (*self.group_roles, *self.logins)

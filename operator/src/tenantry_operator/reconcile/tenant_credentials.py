@@ -63,8 +63,10 @@ def credentials_told(done: Iterable[object]) -> tuple[str, Reason, str] | None:
 
 def count(metrics: Metrics, planned: Iterable[object], done: Iterable[object]) -> None:
     """Count rotations by what became of them, and lost Secrets."""
-    carried_out = [*done]
+    carried_out = [action for action in done if isinstance(action, WriteSecret | RetireLogin)]
     for action in planned:
+        if not isinstance(action, WriteSecret | RetireLogin):
+            continue
         happened = action in carried_out
         if isinstance(action, WriteSecret) and action.rotated:
             metrics.rotations.labels("published" if happened else "failed").inc()
