@@ -8,6 +8,7 @@ from typing import Any
 from tenantry_cluster import ControlPlane
 from tenantry_testing.bench.api import TENANTS, Api, ReadyWatch, tenant_body
 from tenantry_testing.bench.samples import write_samples
+from tenantry_testing.bench.scale import Scale
 from tenantry_testing.bench.world import SWEEP_SECONDS, BenchWorld
 
 NAME = "bench-budget"
@@ -18,7 +19,7 @@ APART = frozenset({"events", "leases"})
 SWEEPS = 3
 
 
-async def measure_budget(world: BenchWorld) -> str:
+async def measure_budget(world: BenchWorld, scale: Scale) -> str:
     """The line that is printed; what was written goes to `budget.json`."""
     found: dict[str, list[str]] = {}
     with world.operator():
@@ -80,6 +81,11 @@ class WriteCounter:
 def requests_by_verb(plane: ControlPlane, since: int) -> Counter[str]:
     """The requests of the audit log from entry `since` on, of whoever made them."""
     return Counter(f"{event['verb']} {_resource(event)}" for event in plane.audited()[since:])
+
+
+def operator_writes(plane: ControlPlane, since: int) -> list[str]:
+    """The operator's writes of the audit log from entry `since` on; Events and the Lease count apart."""
+    return [_told(event) for event in plane.audited()[since:] if _is_ours(event) and _resource(event) not in APART]
 
 
 def _is_ours(event: Mapping[str, Any]) -> bool:

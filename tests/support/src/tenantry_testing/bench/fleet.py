@@ -1,4 +1,4 @@
-"""A hundred Tenants at once, against a raw script that sends the same SQL and makes the fewest API calls."""
+"""Many Tenants at once, against a raw script that sends the same SQL and makes the fewest API calls."""
 
 import asyncio
 import json
@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tenantry_testing.bench.api import CONCURRENCY, SECRETS, TENANTS, Api, ReadyWatch, tenant_body
+from tenantry_testing.bench.api import (
+    CONCURRENCY,
+    SECRETS,
+    TENANTS,
+    Api,
+    ReadyWatch,
+    create_all,
+    delete_all,
+    tenant_body,
+)
 from tenantry_testing.bench.budget import requests_by_verb
 from tenantry_testing.bench.recording import Message, Renaming, batches, recorded, values_of
 from tenantry_testing.bench.samples import spread, write_samples
+from tenantry_testing.bench.scale import Scale, names
 from tenantry_testing.bench.world import BenchWorld
 
-FLEET = 100
+FLEET = 500
+LIMIT = 1.25
+PATIENCE = 600.0
 PAIRS = 5
 BASELINE = Path("tests/load/baseline/tenants.py")
 SERVERS_OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation", "selfLink")
@@ -51,21 +63,24 @@ class Arm:
     requests: Counter[str]
 
 
-async def measure_fleet(world: BenchWorld) -> str:
+async def measure_fleet(world: BenchWorld, scale: Scale) -> str:
     """The line that is printed; both arms' samples go to `fleet.json`. Seconds until the last Tenant is Ready."""
     specimen = await _record(world)
     pairs: list[dict[str, Arm]] = []
-    for number in range(PAIRS):
+    size = scale.size(FLEET)
+    for number in range(scale.repeat(PAIRS)):
         arms = [_ours, _raw] if number % 2 == 0 else [_raw, _ours]
-        pairs.append({arm.__name__.strip("_"): await arm(world, specimen, number) for arm in arms})
-    return _told(world, specimen, pairs)
+        fleets = {arm: names(f"bench-{arm.__name__[1]}{number}", size) for arm in arms}
+        pairs.append({arm.__name__.strip("_"): await arm(world, specimen, fleets[arm]) for arm in arms})
+    return _told(world, specimen, pairs, size=size)
 
 
-def _told(world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, Arm]]) -> str:
+def _told(world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, Arm]], *, size: int) -> str:
     ratios = [pair["ours"].seconds / pair["raw"].seconds for pair in pairs]
     samples = {
         "unit": "s",
-        "tenants": FLEET,
+        "tenants": size,
+        "limit": LIMIT,
         "pairs": [{name: arm.seconds for name, arm in pair.items()} for pair in pairs],
         "ratios": ratios,
         "postgres_messages_per_tenant": len(specimen.messages),
@@ -74,7 +89,7 @@ def _told(world: BenchWorld, specimen: Specimen, pairs: Sequence[dict[str, Arm]]
     write_samples(world.layout, "fleet", samples)
     ours, raw = ([pair[name].seconds for pair in pairs] for name in ("ours", "raw"))
     return (
-        f"{FLEET} Tenants at once, {len(pairs)} pairs: ratio {spread(ratios, digits=2)}; "
+        f"{size} Tenants at once, {len(pairs)} pairs: ratio {spread(ratios, digits=2)}, limit {LIMIT}; "
         f"ours {spread(ours, digits=2)} s, the raw script {spread(raw, digits=2)} s; "
         f"{len(specimen.messages)} messages to Postgres for a Tenant"
     )
@@ -103,36 +118,35 @@ async def _recorded(world: BenchWorld, api: Api, watch: ReadyWatch, *, name: str
         return tuple(message for message in messages() if message.application.startswith("tenantry:"))
 
 
-async def _ours(world: BenchWorld, specimen: Specimen, number: int) -> Arm:
-    names = [f"bench-o{number}-{tenant:03}" for tenant in range(FLEET)]
+async def _ours(world: BenchWorld, specimen: Specimen, fleet: Sequence[str]) -> Arm:
     with world.operator():
         async with Api.of(world.plane) as api, ReadyWatch.of(api) as watch:
             since, started = len(world.plane.audited()), time.monotonic()
-            await asyncio.gather(*(api.create(TENANTS, tenant_body(name)) for name in names))
-            await watch.all_ready(names)
-            arm = Arm(max(watch.ready[name] for name in names) - started, requests_by_verb(world.plane, since))
-            await asyncio.gather(*(api.delete(f"{TENANTS}/{name}") for name in names))
-            await watch.all_gone(names)
+            await create_all(api, fleet)
+            await watch.all_ready(fleet, seconds=PATIENCE)
+            arm = Arm(max(watch.ready[name] for name in fleet) - started, requests_by_verb(world.plane, since))
+            await delete_all(api, fleet)
+            await watch.all_gone(fleet, seconds=PATIENCE)
     return arm
 
 
-async def _raw(world: BenchWorld, specimen: Specimen, number: int) -> Arm:
+async def _raw(world: BenchWorld, specimen: Specimen, fleet: Sequence[str]) -> Arm:
     """The Tenant objects are made before the clock starts: the script has a status to write, and no list to make."""
-    names = [f"bench-r{number}-{tenant:03}" for tenant in range(FLEET)]
+    prefix = fleet[0].rpartition("-")[0].replace("-", "_") + "_"
     async with Api.of(world.plane) as api:
-        await asyncio.gather(*(api.create(TENANTS, tenant_body(name)) for name in names))
+        await create_all(api, fleet)
         since = len(world.plane.audited())
-        arm = Arm(await _run_script(world, specimen, names), requests_by_verb(world.plane, since))
-        world.expect_tenants(f"bench_r{number}_", FLEET)
-        await asyncio.gather(*(api.delete(f"{TENANTS}/{name}") for name in names))
-        await asyncio.gather(*(api.delete(f"{SECRETS}/{name}-database") for name in names))
-    world.drop_tenants(f"bench_r{number}_")
+        arm = Arm(await _run_script(world, specimen, fleet), requests_by_verb(world.plane, since))
+        world.expect_tenants(prefix, len(fleet))
+        await delete_all(api, fleet)
+        await asyncio.gather(*(api.delete(f"{SECRETS}/{name}-database") for name in fleet))
+    world.drop_tenants(prefix)
     return arm
 
 
-async def _run_script(world: BenchWorld, specimen: Specimen, names: Sequence[str]) -> float:
+async def _run_script(world: BenchWorld, specimen: Specimen, fleet: Sequence[str]) -> float:
     job = world.folder / "job.json"
-    job.write_text(json.dumps(_job(world, specimen, names)), encoding="utf-8")
+    job.write_text(json.dumps(_job(world, specimen, fleet)), encoding="utf-8")
     script = await asyncio.create_subprocess_exec(
         sys.executable, str(world.layout.root / BASELINE), str(job), stdout=asyncio.subprocess.PIPE
     )
@@ -142,10 +156,10 @@ async def _run_script(world: BenchWorld, specimen: Specimen, names: Sequence[str
     return float(json.loads(printed)["seconds"])
 
 
-def _job(world: BenchWorld, specimen: Specimen, names: Sequence[str]) -> dict[str, Any]:
+def _job(world: BenchWorld, specimen: Specimen, fleet: Sequence[str]) -> dict[str, Any]:
     """A pool for each session that the operator used: with one for both, two of a Tenant could wait for each other."""
     databases = {message.session: world.operator_url(message.database) for message in specimen.messages}
-    tenants = [specimen.for_tenant(name) for name in names]
+    tenants = [specimen.for_tenant(name) for name in fleet]
     for tenant in tenants:
         for batch in tenant["batches"]:
             batch["database"] = batch["session"]

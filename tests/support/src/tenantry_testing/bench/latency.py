@@ -8,23 +8,25 @@ import yaml
 
 from tenantry_testing.bench.api import Api, ReadyWatch, tenant_body
 from tenantry_testing.bench.samples import spread, write_samples
+from tenantry_testing.bench.scale import Scale
 from tenantry_testing.bench.world import BenchWorld
 
 RUNS = 20
 LIMIT = 1.0
 
 
-async def measure_latency(world: BenchWorld) -> str:
+async def measure_latency(world: BenchWorld, scale: Scale) -> str:
     """The line that is printed; samples go to `latency.json`. Seconds, from the start of the program kubectl."""
+    runs = scale.size(RUNS)
     with world.operator():
         async with Api.of(world.plane) as api, ReadyWatch.of(api) as watch:
             await _one(world, watch, "bench-warm")
-            samples = [await _one(world, watch, f"bench-latency-{number}") for number in range(RUNS)]
+            samples = [await _one(world, watch, f"bench-latency-{number}") for number in range(runs)]
     seconds = [sample["seconds"] for sample in samples]
     applies = [sample["kubectl"] for sample in samples]
     write_samples(world.layout, "latency", {"unit": "s", "limit": LIMIT, "samples": samples})
     return (
-        f"kubectl apply to Ready, {RUNS} Tenants: median {spread(seconds)} s, limit {LIMIT:.0f} s; "
+        f"kubectl apply to Ready, {runs} Tenants: median {spread(seconds)} s, limit {LIMIT:.0f} s; "
         f"of which kubectl itself {spread(applies)} s"
     )
 

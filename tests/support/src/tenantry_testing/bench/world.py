@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,13 @@ class BenchWorld:
             yield world
 
     @contextmanager
-    def operator(self, *, sweep_seconds: float = SWEEP_SECONDS) -> Iterator[OperatorProcess]:
+    def operator(
+        self,
+        *,
+        sweep_seconds: float = SWEEP_SECONDS,
+        env: Mapping[str, str] | None = None,
+        module: str = "tenantry_operator",
+    ) -> Iterator[OperatorProcess]:
         """An operator that leads and whose DatabaseServer is Ready; it is stopped at the end."""
         settings = {
             "TENANTRY_REGISTRY_SERVER": SERVER,
@@ -57,8 +63,9 @@ class BenchWorld:
             "TENANTRY_LOG_LEVEL": "info",
             # A fleet is deleted at once after each measurement.
             "TENANTRY_BREAKER_DROPS": "1000000",
+            **(env or {}),
         }
-        operator = OperatorProcess(self.plane.kubeconfig, self.folder / "operator.log", env=settings)
+        operator = OperatorProcess(self.plane.kubeconfig, self.folder / "operator.log", env=settings, module=module)
         try:
             operator.start()
             operator.wait_working()
@@ -104,11 +111,9 @@ class BenchWorld:
         with self.postgres.connect("tenantry") as registry:
             registry.execute("DELETE FROM tenantry.tenants WHERE name ^@ %s", [prefix.replace("_", "-")])
 
-    def _objects(self) -> list[dict[str, Any]]:
-        secret = {"apiVersion": "v1", "kind": "Secret"}
-        place = {"namespace": SYSTEM}
-        credentials = {"username": self.login.user, "password": self.login.password}
-        spec = {
+    def server_spec(self) -> dict[str, Any]:
+        """What a DatabaseServer says that is this Postgres."""
+        return {
             "host": self.postgres.host,
             "port": self.postgres.port,
             "database": "app",
@@ -116,6 +121,11 @@ class BenchWorld:
             "tls": {"mode": "verify-full", "caSecretRef": {"name": "primary-ca"}},
             "credentialsSecretRef": {"name": "primary-credentials"},
         }
+
+    def _objects(self) -> list[dict[str, Any]]:
+        secret = {"apiVersion": "v1", "kind": "Secret"}
+        place = {"namespace": SYSTEM}
+        credentials = {"username": self.login.user, "password": self.login.password}
         return [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
             secret | {"metadata": {"name": "primary-credentials", **place}, "stringData": credentials},
@@ -124,7 +134,7 @@ class BenchWorld:
                 "apiVersion": "tenantry.dev/v1alpha1",
                 "kind": "DatabaseServer",
                 "metadata": {"name": SERVER},
-                "spec": spec,
+                "spec": self.server_spec(),
             },
         ]
 

@@ -11,11 +11,13 @@ import time
 from collections.abc import Sequence
 
 from tenantry_cluster import Layout
+from tenantry_testing.bench.scale import Scale
 from tenantry_testing.faults.rotation import rotate_in_a_world
 from tenantry_testing.faults.world import FaultWorld
 from tenantry_testing.prove.campaign import Campaign, Outcome, Point, second_deaths
 from tenantry_testing.prove.faultcases import FAULTS, FaultCampaign, FaultCase
 from tenantry_testing.prove.results import CrashResults, write_results
+from tenantry_testing.prove.scale import prove_scale
 from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
 
 SEED = 20261122
@@ -31,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = [one for one in FAULTS if given.only in one.name]
     rotations = given.rotations if not given.only and given.part in {"all", "rotation"} else 0
     layout = Layout.of_checkout()
+    if given.part == "scale":
+        print(prove_scale(layout, Scale(given.tenants, given.pairs if given.pairs != PAIRS else None)))
+        return 0
     began = time.monotonic()
     failed = 0
     results = layout.root / "docs" / "results" / "prove.json"
@@ -63,11 +68,13 @@ def _first(said: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults", "rotation"], default="all")
+    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults", "rotation", "scale"], default="all")
     parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
     said = f"rotations under load; absent: {ROTATIONS}"
     parser.add_argument("--rotations", type=int, default=ROTATIONS, help=said)
+    said = "of part scale, which takes an hour and is no part of all; absent: 10,000"
+    parser.add_argument("--tenants", type=int, help=said)
     parser.add_argument("--seed", type=int, default=SEED, help=f"what draws the pairs; absent: {SEED}")
     return parser
 
