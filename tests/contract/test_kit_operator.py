@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry_kit.databases import read_login
+from tenantry_kit.databases import LoginMissing, read_login
 from tenantry_kit.principal import check_state
 from tenantry_kit.problems import TENANT_SUSPENDED, TENANT_UNAVAILABLE, UNAUTHENTICATED, Problem
-from tenantry_kit.registry import TenantRecord
+from tenantry_kit.registry import TenantRecord, login_number
 from tenantry_kit.scope import TenantScope
 from tenantry_kit.tenancy import TenantReplaced, check_marker
-from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.names import TenantNames, service_login
+from tenantry_operator.model.server import DesiredServer
 from tenantry_operator.model.tenant import Marker, MarkerState, Place, RowState
+from tenantry_operator.plan.server import service_binding
 from tenantry_operator.plan.tenant_secret import binding
 
 TENANT_NAME = r"\A[a-z][a-z0-9-]{0,38}\Z"
@@ -50,6 +52,22 @@ def test_the_operators_secret_is_a_login():
     assert (login.username, login.password) == ("tenantry_svc_accounts_1", "p w'\"")
     assert (login.sslmode, login.registry_database) == ("verify-full", "tenantry")
     assert login.ca_file == Path("/etc/tenantry/databases/primary/ca.crt")
+
+
+def test_each_of_the_operators_logins_is_found_by_what_the_registry_says():
+    desired = DesiredServer("primary", "uid", "installation", Place("primary", "app", "db", 5432, "disable"), "system")
+    data = service_binding(desired, "accounts", {1: "first", 2: "second", 11: "eleventh"})
+    for number, password in {1: "first", 2: "second", 11: "eleventh"}.items():
+        said = service_login("accounts", number)
+        login = read_login(Path("/etc/tenantry/databases/primary"), data, login_number(said))
+        assert (login.username, login.password) == (said, password)
+    with pytest.raises(LoginMissing, match="username-3"):
+        read_login(Path("/etc/tenantry/databases/primary"), data, 3)
+
+
+def test_a_row_that_names_a_login_of_another_kind_is_taken_for_the_first():
+    assert login_number("somebody") == 1
+    assert login_number("tenantry_svc_accounts_0") == 1
 
 
 ANSWERS = {

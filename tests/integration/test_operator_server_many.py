@@ -1,61 +1,52 @@
 """Tenants on two servers: each on its own, and the outage of one is the other's no business."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tenantry_operator.clients.kube import DATABASESERVERS, SECRETS
+from tenantry_operator.clients.kube import DATABASESERVERS
+from tenantry_testing.more_servers import OtherServer, other_server, owners
 from tenantry_testing.postgres import PostgresServer
 from tenantry_testing.tenant_world import TenantWorld
 
 
-@pytest.fixture
-async def second(world: TenantWorld) -> AsyncIterator[PostgresServer]:
-    """Another Postgres, known as the DatabaseServer `second`."""
-    with PostgresServer() as server:
-        operator = server.make_operator("second_operator", databases=("tenants",))
-        for name, data in (
-            ("second-operator", {"username": operator.user, "password": operator.password}),
-            ("second-ca", {"ca.crt": server.ca_file.read_text()}),
-        ):
-            metadata = {"name": name, "namespace": world.settings.namespace}
-            body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
-            await world.kube.create(SECRETS, body)
-        await world.apply_server("second", port=server.port, database="tenants", default=False)
-        assert world.condition(await world.server("second"), "Ready") == ("True", "Connected")
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherServer]:
+    with other_server("second") as server:
         yield server
-        await world.servers.close()
 
 
-def roles(server: PostgresServer) -> list[str]:
-    with server.connect() as connection:
-        found = connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^t_.*_owner$' ORDER BY 1").fetchall()
-    return [row[0] for row in found]
+@pytest.fixture
+async def second(world: TenantWorld, other: OtherServer) -> AsyncIterator[PostgresServer]:
+    """Another Postgres, known as the DatabaseServer `second`."""
+    await other.join(world)
+    yield other.postgres
+    await other.clean(world)
 
 
 async def test_each_tenant_is_on_its_server(world: TenantWorld, second: PostgresServer) -> None:
     await world.provision("here")
     there = await world.provision("there", databaseServer="second")
     assert there["status"]["databaseServer"] == "second"
-    assert roles(world.postgres) == ["t_here_owner"]
-    assert roles(second) == ["t_there_owner"]
+    assert owners(world.postgres) == ["t_here_owner"]
+    assert owners(second) == ["t_there_owner"]
     rows = world.fetch("SELECT name, server FROM tenantry.tenants ORDER BY 1", database="tenantry")
     assert rows == [("here", "primary"), ("there", "second")]
     secret = await world.secret("there-database")
-    assert (secret["port"], secret["database"]) == (str(second.port), "tenants")
+    assert (secret["port"], secret["database"]) == (str(second.port), "app")
     assert "registry-database" not in await world.secret("tenantry-accounts-database-second")
     await world.leave("there", "Delete")
-    assert roles(second) == []
+    assert owners(second) == []
 
 
 async def test_a_tenant_stays_where_it_is_when_the_default_changes(world: TenantWorld, second: PostgresServer) -> None:
     await world.provision("acme")
     await world.apply_server("primary", default=False)
-    await world.apply_server("second", port=second.port, database="tenants", default=True)
+    await world.apply_server("second", port=second.port, database="app", default=True)
     await world.settle()
     await world.provision("later")
     assert (await world.tenant("acme"))["status"]["databaseServer"] == "primary"
-    assert roles(second) == ["t_later_owner"]
+    assert owners(second) == ["t_later_owner"]
 
 
 async def test_an_outage_of_one_is_not_the_others(world: TenantWorld, second: PostgresServer) -> None:
@@ -81,6 +72,6 @@ async def test_the_registrys_server_stays_as_long_as_there_are_tenants_anywhere(
     await world.reconcile_server("primary")
     assert world.condition(await world.server("primary"), "Deleting") == ("True", "InUse")
     await world.leave("there", "Delete")
-    assert roles(second) == []
+    assert owners(second) == []
     await world.reconcile_server("primary")
     assert await world.kube.get(DATABASESERVERS, "primary") is None

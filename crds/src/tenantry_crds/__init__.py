@@ -15,10 +15,12 @@ from tenantry_crds.databaseserver import (
     DatabaseServer,
     DatabaseServerSpec,
     DatabaseServerStatus,
+    ServerCapacity,
     ServerLimits,
     Tls,
     TlsMode,
 )
+from tenantry_crds.endpoints import Endpoint, Endpoints, Pooler, PoolerMode
 from tenantry_crds.migrationrun import (
     MigrationFailure,
     MigrationPhase,
@@ -95,6 +97,8 @@ __all__ = [
     "DriftPolicy",
     "EffectiveNamespace",
     "EffectiveRotation",
+    "Endpoint",
+    "Endpoints",
     "GatewayRef",
     "HistoryEntry",
     "Isolation",
@@ -111,8 +115,11 @@ __all__ = [
     "NetworkPolicyMode",
     "ObjectMeta",
     "PodSecurity",
+    "Pooler",
+    "PoolerMode",
     "Reason",
     "RevisionStatus",
+    "ServerCapacity",
     "ServerLimits",
     "ServiceDeployment",
     "ServiceDeploymentPhase",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tenantry_crds.credentials import CredentialsRotation, EffectiveRotation
 from tenantry_crds.databaseserver import DatabaseServerSpec, TlsMode
+from tenantry_crds.endpoints import Endpoint, Pooler, PoolerMode
 from tenantry_crds.migrationrun import MigrationRunSpec, MigrationWave
 from tenantry_crds.servicedeployment import ServiceDeploymentSpec, StrategyType
 from tenantry_crds.tenant import (
@@ -129,6 +130,14 @@ def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
 
 def port(spec: DatabaseServerSpec) -> int:
     return POSTGRES_PORT if spec.port is None else spec.port
+
+
+def endpoint_port(endpoint: Endpoint | Pooler) -> int:
+    return POSTGRES_PORT if endpoint.port is None else endpoint.port
+
+
+def pooler_mode(pooler: Pooler) -> PoolerMode:
+    return pooler.mode or PoolerMode.TRANSACTION
 
 
 def tls_mode(spec: DatabaseServerSpec) -> TlsMode:

@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     DELETING = "Deleting"
     REACHABLE = "Reachable"
     PRIVILEGES_SUFFICIENT = "PrivilegesSufficient"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
 

@@ -10,7 +10,18 @@ from tenantry_crds.base import DnsSubdomain, Part, Rule
 
 # As Go writes durations; the digits keep the whole within what a duration of CEL can hold.
 DURATION = r"^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$"
-PLACEHOLDERS = ("username", "password", "host", "port", "database", "schema", "sslmode", "uri")
+ENDPOINT_KEYS = (
+    "pooler_host",
+    "pooler_port",
+    "pooler_mode",
+    "pooler_uri",
+    "readonly_host",
+    "readonly_port",
+    "readonly_uri",
+)
+"""The keys that a Secret has if the server has a pooler, or replicas."""
+
+PLACEHOLDERS = ("username", "password", "host", "port", "database", "schema", "sslmode", "uri", *ENDPOINT_KEYS)
 # Every brace belongs to a placeholder that there is.
 TEMPLATE = rf"^([^{{}}]|\{{({'|'.join(PLACEHOLDERS)})\}})*$"
 BINDING_KEYS = (
@@ -25,8 +36,9 @@ BINDING_KEYS = (
     "sslmode",
     "uri",
     "ca.crt",
+    *ENDPOINT_KEYS,
 )
-"""The keys that each Secret has, after the Service Binding convention."""
+"""The keys that Secrets have, after the Service Binding convention."""
 
 Duration = Annotated[str, Field(min_length=2, max_length=20, pattern=DURATION)]
 
@@ -88,7 +100,9 @@ class TenantCredentials(Part):
         Field(
             max_length=16,
             description="More keys of the Secret, each a text with {username}, {password}, {host}, {port}, {database}, "
-            "{schema}, {sslmode} or {uri} in it; no other braces. The values are put in as they are.",
+            "{schema}, {sslmode} or {uri} in it, or {pooler_host}, {pooler_port}, {pooler_mode}, {pooler_uri}, "
+            "{readonly_host}, {readonly_port} or {readonly_uri}, which are those of the server itself where it has no "
+            "pooler or no replicas; no other braces. The values are put in as they are.",
         ),
     ] = None
 
@@ -109,7 +123,7 @@ class TenantCredentials(Part):
             name="tenant-template-leaves-the-binding",
             rule="!has(self.template) || self.template.all(key, !(key in "
             f"[{', '.join(repr(key) for key in BINDING_KEYS)}]))",
-            message="template cannot have a key that each Secret has: " + ", ".join(BINDING_KEYS),
+            message="template cannot have a key that Secrets have: " + ", ".join(BINDING_KEYS),
             field_path=".template",
         ),
     )

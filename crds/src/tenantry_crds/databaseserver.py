@@ -7,9 +7,8 @@ from pydantic import Field
 
 from tenantry_crds.base import DnsSubdomain, KubeObject, ObservedGeneration, Part, Port, Rule
 from tenantry_crds.conditions import Conditions
+from tenantry_crds.endpoints import HOST, Endpoints
 
-# A host name or an address, one only: a list with commas or a socket's folder is not a host here.
-HOST = r"^[A-Za-z0-9:]([A-Za-z0-9.:_-]*[A-Za-z0-9.:])?$"
 DATABASE = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 
 
@@ -68,10 +67,19 @@ class Tls(Part):
 
 
 class ServerLimits(Part):
-    """What the operator may take of the server."""
+    """What the operator and tenants may take of the server."""
 
     operator_connections: Annotated[
         int | None, Field(ge=2, le=50, description="Connections that the operator holds at most. Absent: 8.")
+    ] = None
+    tenants: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=100_000,
+            description="Tenants that are placed on the server at most; those that are there already stay. Absent: "
+            "100000 below Postgres 16; 1000 from then on, since each tenant more makes changes slower there.",
+        ),
     ] = None
 
 
@@ -99,10 +107,27 @@ class DatabaseServerSpec(Part):
             "never a superuser."
         ),
     ]
+    endpoints: Annotated[Endpoints | None, Field(description="Where tenants reach the server, and what else.")] = None
     default: Annotated[
-        bool | None, Field(description="Whether Tenants that name no server are placed here. Absent: false.")
+        bool | None,
+        Field(
+            description="Whether Tenants that name no server may be placed here; of several servers, on the one with "
+            "most room. Absent: false."
+        ),
     ] = None
-    limits: Annotated[ServerLimits | None, Field(description="What the operator may take of the server.")] = None
+    limits: Annotated[
+        ServerLimits | None, Field(description="What the operator and tenants may take of the server.")
+    ] = None
+
+
+class ServerCapacity(Part):
+    """What bounds the tenants of the server."""
+
+    tenants: Annotated[int, Field(ge=0, le=10**6, description="Tenants that are placed on the server at most.")]
+    tenants_per_login: Annotated[
+        int, Field(ge=1, le=10**6, description="Tenants that one login of a service reaches at most.")
+    ]
+    service_logins: Annotated[int, Field(ge=1, le=10**4, description="Logins that each service has on the server.")]
 
 
 class DatabaseServerStatus(Part):
@@ -113,6 +138,9 @@ class DatabaseServerStatus(Part):
     ] = -1
     version: Annotated[str | None, Field(max_length=64, description="The server's version, as in 15.14.")] = None
     tenants: Annotated[int | None, Field(ge=0, le=10**6, description="Tenants that are placed on the server.")] = None
+    capacity: Annotated[
+        ServerCapacity | None, Field(description="What bounds the tenants of the server; absent until it was reached.")
+    ] = None
     conditions: Conditions = ()
 
 

@@ -90,8 +90,13 @@ KINDS: tuple[Kind, ...] = (
             Column("Host", ".spec.host", description="Host name or address."),
             Column("Version", ".status.version", description="Version of the server."),
             Column("Tenants", ".status.tenants", "integer", description="Tenants that are placed here."),
+            Column("Most", ".status.capacity.tenants", "integer", description="Tenants that may be placed here."),
+            Column("Room", _condition("CapacityAvailable", "status"), description="Whether another one has room."),
             Column("Default", ".spec.default", "boolean", description="Whether Tenants without a server go here."),
             AGE,
+            Column(
+                "Logins", ".status.capacity.serviceLogins", "integer", wide=True, description="Logins of each service."
+            ),
             MESSAGE,
         ),
     ),

@@ -22,7 +22,7 @@ _CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
 
 _LOOKED_AT = (
     C.READY, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE, C.DRIFT_DETECTED,
-    C.SUSPENDED, C.NAMESPACE_READY, C.REACHABLE, C.PRIVILEGES_SUFFICIENT,
+    C.SUSPENDED, C.NAMESPACE_READY, C.REACHABLE, C.PRIVILEGES_SUFFICIENT, C.CAPACITY_AVAILABLE,
 )  # fmt: skip
 
 TABLE: tuple[Entry, ...] = (
@@ -35,6 +35,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.AT_TARGET, (C.MIGRATIONS_UP_TO_DATE,), "The services' schema has the released revision."),
     Entry(Reason.CONNECTED, (C.READY, C.REACHABLE), "The server answered and the log-in was accepted."),
     Entry(Reason.PRIVILEGES_GRANTED, (C.PRIVILEGES_SUFFICIENT,), "The log-in may do all that the operator does."),
+    Entry(Reason.ROOM_LEFT, (C.CAPACITY_AVAILABLE,), "Another tenant may be placed on the server."),
     Entry(Reason.HEALTHY, (C.READY,), "The newest revision serves with all its pods."),
     Entry(Reason.MINIMUM_REPLICAS_AVAILABLE, (C.AVAILABLE,), "The stable revision has ready pods."),
     Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
@@ -203,6 +204,19 @@ TABLE: tuple[Entry, ...] = (
         "Set spec.default of a DatabaseServer to true.",
     ),
     Entry(
+        Reason.NO_SERVER_READY,
+        (C.READY, C.DATABASE_READY),
+        "The Tenant names no server, and of the several default servers none is Ready.",
+        "Look at the DatabaseServers' conditions; the Tenant is placed once one of them is Ready.",
+    ),
+    Entry(
+        Reason.NO_CAPACITY,
+        (C.READY, C.STALLED, C.DATABASE_READY, C.CAPACITY_AVAILABLE),
+        "As many tenants as may be are placed on the server, or on all that are the default.",
+        "Add a DatabaseServer with spec.default: true, or raise spec.limits.tenants of one as far as its Postgres "
+        "bears. The Tenant is placed by itself then.",
+    ),
+    Entry(
         Reason.SERVER_UNREACHABLE,
         (C.READY, C.DATABASE_READY, C.DELETING),
         "The tenant's server does not answer; it is tried again and again.",
@@ -258,8 +272,8 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.TOO_MANY_CONNECTIONS,
-        (C.READY, C.REACHABLE, C.DATABASE_READY, C.DELETING),
-        "The server has no connection left for the operator.",
+        (C.READY, C.REACHABLE, C.DATABASE_READY, C.CAPACITY_AVAILABLE, C.DELETING),
+        "The server has no connection left for the operator, or none for tenants.",
         "Raise max_connections, or end sessions that are not needed.",
     ),
     Entry(
@@ -276,7 +290,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.REGISTRY_UNAVAILABLE,
-        (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
+        (C.READY, C.STALLED, C.DATABASE_READY, C.CAPACITY_AVAILABLE, C.DELETING),
         "The registry of tenants cannot be used.",
         "Follow the message: the registry's database must exist, or the log-in must have CREATEDB.",
     ),

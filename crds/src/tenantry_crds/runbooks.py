@@ -35,6 +35,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.AT_TARGET: (_STATUS,),
     R.CONNECTED: (_SERVER,),
     R.PRIVILEGES_GRANTED: (_SERVER,),
+    R.ROOM_LEFT: (_SERVERS,),
     R.HEALTHY: (_RELEASE,),
     R.MINIMUM_REPLICAS_AVAILABLE: (_RELEASE,),
     R.SCALED_TO_ZERO: ("kubectl -n <namespace> scale servicedeployment <name> --replicas 2",),
@@ -66,6 +67,12 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.NO_DEFAULT_SERVER: (
         _SERVERS,
         'kubectl patch databaseserver <server> --type merge -p \'{"spec": {"default": true}}\'',
+    ),
+    R.NO_SERVER_READY: (_SERVERS, _SERVER),
+    R.NO_CAPACITY: (
+        _SERVERS,
+        'kubectl patch databaseserver <server> --type merge -p \'{"spec": {"limits": {"tenants": <number>}}}\'',
+        "kubectl apply -f <databaseserver.yaml>",
     ),
     R.SERVER_UNREACHABLE: (_SERVER, _DOCTOR),
     R.IN_USE: ("tenantry tenant list --server <server>",),

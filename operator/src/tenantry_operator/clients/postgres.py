@@ -30,6 +30,7 @@ from tenantry_operator.clients.sqlstate import (
     TlsFailed,
     connect_error,
 )
+from tenantry_operator.model.endpoints import Endpoints
 
 __all__ = [
     "AuthenticationFailed",
@@ -76,6 +77,8 @@ class ServerAddress:
     max_connections: int = 8
     host_address: str | None = None
     """An IP address to connect to in the place of the host's; the certificate is still checked for the host."""
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    """Where tenants reach the server; nobody logs in there from here."""
 
 
 @dataclass
@@ -274,7 +277,7 @@ class Servers:
 
 def _same_server(one: ServerAddress, other: ServerAddress) -> bool:
     """Say whether both log in to the same server in the same way; the registry is another database of it."""
-    return replace(one, database="") == replace(other, database="")
+    return replace(one, database="", endpoints=Endpoints()) == replace(other, database="", endpoints=Endpoints())
 
 
 def _reusable(pool: _Pool, database: str) -> Connection | None:

@@ -26,9 +26,18 @@ def is_customers_role(role: str) -> bool:
     return _CUSTOMERS_ROLE.fullmatch(role) is not None
 
 
-def service_login(service: str) -> str:
-    """Return the login by which a service reaches all tenants of a server, each by SET ROLE."""
-    return f"tenantry_svc_{service}_1"
+_SERVICE_LOGIN: Final = re.compile(r"tenantry_svc_[a-z]+_([1-9][0-9]{0,3})")
+
+
+def service_login(service: str, number: int = 1) -> str:
+    """Return a login by which a service reaches tenants of a server, each by SET ROLE; the first is on every server."""
+    return f"tenantry_svc_{service}_{number}"
+
+
+def login_number(login: str) -> int | None:
+    """Return which of a service's logins this is; None when it is none of ours."""
+    found = _SERVICE_LOGIN.fullmatch(login)
+    return int(found[1]) if found else None
 
 
 def service_secret(service: str, server: str) -> str:

@@ -36,6 +36,9 @@ class ServerCatalogue:
     database_grants: frozenset[Grant] = frozenset()
     public_grants: frozenset[Grant] = frozenset()
     """What PUBLIC may do in the schema public."""
+    max_connections: int = 100
+    reserved_connections: int = 3
+    """Kept back for administrators."""
     claim: str | None = None
     """Whose server it is: the comment on the shared owner role."""
 
@@ -56,3 +59,5 @@ class DesiredServer:
     namespace: str
     registry_database: str | None = None
     """The registry's database if it is on this server."""
+    logins: int = 1
+    """How many logins each service needs for the tenants that are there, and some to come."""

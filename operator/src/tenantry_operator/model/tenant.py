@@ -10,9 +10,11 @@ from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.credentials import DesiredCredentials, RotationNotes
 from tenantry_operator.model.drift import NO_RULE, DriftRule
+from tenantry_operator.model.endpoints import Endpoints
 from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
+from tenantry_operator.model.placement import Seat
 
 PUBLIC: Final = "PUBLIC"
 """The grantee that is everybody."""
@@ -72,6 +74,8 @@ class RegistryRow:
     isolation: str = Isolation.SCHEMA
     shard: str | None = None
     """Whose pass was the last; None: the default shard's."""
+    login: int | None = 1
+    """Which of the services' logins reaches the tenant; None when the row names none of ours."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +216,8 @@ class Place:
     port: int
     sslmode: str
     ca_pem: str | None = None
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    """Where tenants reach the server; we take host and port."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,7 @@ class DesiredTenant:
     deletion: Deletion | None = None
     drift: DriftRule = NO_RULE
     namespace: DesiredNamespace | None = None
+    seat: Seat = field(default_factory=Seat)
     isolation: Isolation = Isolation.SCHEMA
     shard: str | None = None
     """Which operator looks after the tenant; None: the default one."""

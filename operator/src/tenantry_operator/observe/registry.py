@@ -7,17 +7,24 @@ from typing import Any
 from psycopg import AsyncConnection, errors
 from psycopg.rows import tuple_row
 
+from tenantry_operator.model.names import login_number
+from tenantry_operator.model.placement import Taken
 from tenantry_operator.model.tenant import RegistryRow, RowState
 
 ROW = """
 SELECT (SELECT revision FROM tenantry.released), t.id::text, t.uid::text, t.server, t.database, t.state, t.version,
-    t.applied, t.isolation, t.shard
+    t.applied, t.isolation, t.shard, t.service_login
 FROM (SELECT 1) one LEFT JOIN tenantry.tenants t ON t.name = %s AND t.state <> 'deleted'
 """
 
 ALL = """
-SELECT name, id::text, uid::text, server, database, state, version, md5(applied), isolation, shard
+SELECT name, id::text, uid::text, server, database, state, version, md5(applied), isolation, shard, service_login
 FROM tenantry.tenants WHERE state <> 'deleted'
+"""
+
+TAKEN = """
+SELECT server, service_login, count(*) FILTER (WHERE state <> 'released'), count(*)
+FROM tenantry.tenants WHERE state <> 'deleted' GROUP BY server, service_login
 """
 
 
@@ -60,13 +67,19 @@ async def read_rows(connection: AsyncConnection[Any]) -> tuple[str | None, dict[
     return (released[0] if released else None), rows
 
 
-async def count_tenants(connection: AsyncConnection[Any], server: str) -> int:
-    """Count the tenants that are placed on a server; those that were released or deleted are not."""
-    query = "SELECT count(*) FROM tenantry.tenants WHERE server = %s AND state NOT IN ('released', 'deleted')"
+async def read_taken(connection: AsyncConnection[Any]) -> dict[str, Taken]:
+    """Return what is taken of each server that any tenant is on, or was before it was released."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(query, (server,))
-        row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+        await cursor.execute(TAKEN)
+        rows = await cursor.fetchall()
+    tenants: dict[str, int] = {}
+    logins: dict[str, dict[int, int]] = {}
+    for server, login, placed, held in rows:
+        tenants[server] = tenants.get(server, 0) + placed
+        by_login = logins.setdefault(server, {})
+        if (number := login_number(login)) is not None:
+            by_login[number] = by_login.get(number, 0) + held
+    return {server: Taken(tenants[server], logins[server]) for server in tenants}
 
 
 def in_bulk(row: RegistryRow | None) -> RegistryRow | None:
@@ -86,5 +99,6 @@ async def count_all_tenants(connection: AsyncConnection[Any]) -> int:
 
 
 def _row(*columns: str) -> RegistryRow:
-    id_, uid, server, database, state, version, applied, isolation, shard = columns
-    return RegistryRow(id_, uid, server, database, RowState(state), version, applied, isolation, shard)
+    id_, uid, server, database, state, version, applied, isolation, shard, login = columns
+    number = login_number(login)
+    return RegistryRow(id_, uid, server, database, RowState(state), version, applied, isolation, shard, number)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
-from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login
+from tenantry_operator.model.names import OWNER, SERVICES, TENANTS
 from tenantry_operator.model.server import ServerCatalogue
 from tenantry_operator.model.tenant import Grant, Membership
 from tenantry_operator.observe.tenant import parse_role
@@ -16,6 +16,9 @@ FACTS: Final = """
 SELECT jsonb_build_object(
     'version', current_setting('server_version_num')::int,
     'version_text', split_part(current_setting('server_version'), ' ', 1),
+    'max_connections', current_setting('max_connections')::int,
+    'reserved_connections', current_setting('superuser_reserved_connections')::int
+        + coalesce(current_setting('reserved_connections', true), '0')::int,
     'me', current_user,
     'superuser', me.rolsuper,
     'may_create_roles', me.rolcreaterole,
@@ -31,7 +34,7 @@ SELECT jsonb_build_object(
             CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreatedb THEN 'CREATEDB' END,
             CASE WHEN rolcreaterole THEN 'CREATEROLE' END, CASE WHEN rolreplication THEN 'REPLICATION' END,
             CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL)), '[]'::jsonb)), '[]')
-        FROM pg_roles WHERE rolname = ANY (%(roles)s::name[])),
+        FROM pg_roles WHERE rolname = ANY (%(roles)s::name[]) OR rolname ~ %(logins)s),
     -- Since Postgres 16 the maker of a role keeps a membership by which it can only administer it.
     'memberships', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(
         pg_get_userbyid(roleid), pg_get_userbyid(member), false)), '[]')
@@ -50,8 +53,8 @@ SELECT jsonb_build_object(
 
 async def observe_server(connection: AsyncConnection[Any], databases: Sequence[str]) -> ServerCatalogue:
     """Read the database that the connection is in, the shared roles, and who may use the databases named."""
-    shared = [OWNER, TENANTS, *map(service_login, SERVICES)]
-    parameters = {"owner": OWNER, "roles": shared, "databases": list(databases)}
+    logins = f"^tenantry_svc_({'|'.join(SERVICES)})_[1-9][0-9]{{0,3}}$"
+    parameters = {"owner": OWNER, "roles": [OWNER, TENANTS], "logins": logins, "databases": list(databases)}
     async with connection.cursor(row_factory=tuple_row) as cursor:
         await cursor.execute(FACTS, parameters)
         row = await cursor.fetchone()

@@ -10,7 +10,7 @@ from psycopg.rows import tuple_row
 
 from tenantry_migrations import VERSION_TABLE, version_query
 from tenantry_operator.model.names import OWNER, TenantNames
-from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Membership, Role
+from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Marker, Membership, Role
 from tenantry_operator.observe.catalogue_sql import FACTS
 
 
@@ -99,8 +99,17 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
+async def observe_marker(connection: AsyncConnection[Any], names: TenantNames) -> Marker | None:
+    """Return whose the tenant's names on a server are; None when nobody's, as far as we know."""
+    return Marker.parse(await _comment(connection, names.owner))
+
+
 async def observe_claim(connection: AsyncConnection[Any]) -> str | None:
     """Return whose the server is: what the shared owner role says. None when it was never prepared."""
+    return await _comment(connection, OWNER)
+
+
+async def _comment(connection: AsyncConnection[Any], role: str) -> str | None:
     query = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s"
-    row = await (await connection.execute(query, (OWNER,))).fetchone()
+    row = await (await connection.execute(query, (role,))).fetchone()
     return None if row is None or row[0] is None else str(row[0])

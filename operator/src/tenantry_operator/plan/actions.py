@@ -215,6 +215,8 @@ class RecordTenant(Action):
     revoke_keys: bool = False
     applied: str | None = None
     """What of the spec is applied with this; None leaves what was recorded before."""
+    takes_place: bool = False
+    """Whether the tenant has a place on its server from now on, if there is room left; nothing else is written then."""
 
 
 @dataclass(frozen=True, kw_only=True)

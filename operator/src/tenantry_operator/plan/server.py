@@ -1,12 +1,12 @@
 """What to do for a database server before tenants come to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.credentials import applied_mark
-from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, service_login, service_secret
+from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, login_number, service_login, service_secret
 from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import PUBLIC, Grant, Membership, Role
 from tenantry_operator.plan.actions import (
@@ -159,28 +159,34 @@ def _emptied(desired: DesiredServer, observed: ObservedServer) -> ServerRefusal 
 
 def _actions(desired: DesiredServer, observed: ObservedServer) -> Iterator[ServerPlanAction]:
     catalogue = observed.catalogue
-    yield from _roles(desired, catalogue)
+    logins = [service_login(service, number) for service in SERVICES for number in numbers(desired, catalogue)]
+    yield from _roles(desired, catalogue, logins)
     yield from _memberships(catalogue)
-    yield from _database(catalogue, desired.place.database, extra=frozenset({TENANTS}))
+    yield from _database(catalogue, desired.place.database, {TENANTS, *logins})
     for grant in sorted(catalogue.public_grants):
         yield RevokeOnPublicSchema(grant=grant, reason="what lies in public would be seen by all tenants")
     registry = desired.registry_database
     if registry:
         if registry not in catalogue.databases:
             yield CreateDatabase(database=registry, reason="the registry of tenants lives in it")
-        yield from _database(catalogue, registry, extra=frozenset())
+        yield from _database(catalogue, registry, set(map(service_login, SERVICES)))
     for service in SERVICES:
         yield from _service(desired, observed, service)
 
 
-def _roles(desired: DesiredServer, catalogue: ServerCatalogue) -> Iterator[ServerPlanAction]:
+def numbers(desired: DesiredServer, catalogue: ServerCatalogue) -> Sequence[int]:
+    """Return the numbers of each service's logins once all is done. One that was made stays: it may have tenants."""
+    made = [number for role in catalogue.roles if (number := login_number(role)) is not None]
+    return range(1, max(desired.logins, *made, 1) + 1)
+
+
+def _roles(desired: DesiredServer, catalogue: ServerCatalogue, logins: Sequence[str]) -> Iterator[ServerPlanAction]:
     for role in (OWNER, TENANTS):
         yield from _role(catalogue.roles.get(role), Role(role, 0))
     if catalogue.claim != claim(desired.installation, desired.name):
         mark = claim(desired.installation, desired.name)
         yield ClaimServer(claim=mark, reason="it says whose server it is")
-    for service in SERVICES:
-        login = service_login(service)
+    for login in logins:
         yield from _role(catalogue.roles.get(login), Role(login, 0, login=True, inherit=False))
 
 
@@ -205,32 +211,52 @@ def _memberships(catalogue: ServerCatalogue) -> Iterator[ServerPlanAction]:
         yield GrantMembership(membership=wanted, reason="the services' schemas are made as their owner")
 
 
-def _database(catalogue: ServerCatalogue, database: str, *, extra: frozenset[str]) -> Iterator[ServerPlanAction]:
+def _database(catalogue: ServerCatalogue, database: str, grantees: set[str]) -> Iterator[ServerPlanAction]:
     """Who may connect: the services, and the tenants' group where tenants are. PUBLIC's rights are Postgres' own."""
     held = {grant for grant in catalogue.database_grants if grant.on == database}
     if database not in catalogue.databases:
         held = {Grant(database, PUBLIC, "CONNECT"), Grant(database, PUBLIC, "TEMPORARY")}
     for grant in sorted(grant for grant in held if grant.grantee == PUBLIC):
         yield RevokeOnDatabase(grant=grant, reason="every role of the server would have it")
-    for grantee in sorted({*map(service_login, SERVICES), *extra}):
+    for grantee in sorted(grantees):
         wanted = Grant(database, grantee, "CONNECT")
         if wanted not in held:
             yield GrantOnDatabase(grant=wanted, reason=MISSING)
 
 
 def _service(desired: DesiredServer, observed: ObservedServer, service: str) -> Iterator[ServerPlanAction]:
-    secret, login = observed.secrets.get(service), observed.catalogue.roles.get(service_login(service))
-    password = usable_password(secret.data) if secret else None
-    known = bool(secret and login and password and secret.applied == applied_mark(login.oid, password))
-    if not known:
-        yield SetPassword(role=service_login(service), reason="its password is not known to be the Secret's")
-    if secret is None or not known or secret.data != service_binding(desired, service, password or ""):
+    secret, roles = observed.secrets.get(service), observed.catalogue.roles
+    marks = ((secret and secret.applied) or "").split()
+    passwords: dict[int, str] = {}
+    known = True
+    for number in numbers(desired, observed.catalogue):
+        name = service_login(service, number)
+        login, password = roles.get(name), password_of(secret.data, number) if secret else None
+        passwords[number] = password or ""
+        if not (login and password and applied_mark(login.oid, password) in marks):
+            known = False
+            yield SetPassword(role=name, reason="its password is not known to be the Secret's")
+    if secret is None or not known or secret.data != service_binding(desired, service, passwords):
         name, why = service_secret(service, desired.name), MISSING if secret is None else "it is not as it should be"
         yield WriteSecret(name=name, namespace=desired.namespace, observed=secret, reason=why)
 
 
-def service_binding(desired: DesiredServer, service: str, password: str) -> dict[str, str]:
-    """Return what a service needs to reach the tenants of a server, and the registry if it is there."""
-    data = binding(desired.place, schema="", username=service_login(service), password=password)
+def password_of(data: Mapping[str, str], number: int) -> str | None:
+    """Return the password of a service's login in its Secret, unless nobody could log in with it."""
+    return usable_password({"password": data.get(_key("password", number), "")})
+
+
+def service_binding(desired: DesiredServer, service: str, passwords: Mapping[int, str]) -> dict[str, str]:
+    """Return what a service needs to reach the tenants of a server, and the registry if it is there.
+
+    The first login has the keys of a Service Binding, the second one `username-2` and `password-2`, and so on.
+    """
+    data = binding(desired.place, schema="", username=service_login(service), password=passwords.get(1, ""))
     del data["schema"]
+    for number in sorted(passwords.keys() - {1}):
+        data |= {_key("username", number): service_login(service, number), _key("password", number): passwords[number]}
     return data | ({"registry-database": desired.registry_database} if desired.registry_database else {})
+
+
+def _key(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from tenantry_crds import ConditionType, DatabaseServer, DatabaseServerStatus
+from tenantry_crds import ConditionType, DatabaseServer, DatabaseServerStatus, ServerCapacity
 from tenantry_crds.reasons import Reason
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
 
@@ -18,6 +18,9 @@ class ServerVerdict:
     privileged: bool | None = None
     version: str | None = None
     tenants: int | None = None
+    capacity: ServerCapacity | None = None
+    room: Said | None = None
+    """What is said of room for another tenant."""
 
 
 def server_status(server: DatabaseServer, verdict: ServerVerdict, *, now: datetime) -> DatabaseServerStatus:
@@ -30,6 +33,8 @@ def server_status(server: DatabaseServer, verdict: ServerVerdict, *, now: dateti
         changes["version"] = verdict.version
     if verdict.tenants is not None:
         changes["tenants"] = verdict.tenants
+    if verdict.capacity is not None:
+        changes["capacity"] = verdict.capacity
     return before.model_copy(update=changes)
 
 
@@ -38,6 +43,7 @@ def _said(server: DatabaseServer, verdict: ServerVerdict) -> Iterator[Said]:
     yield from overall(problem, ready=Reason.CONNECTED, message="the server is ready for tenants")
     yield _one(ConditionType.REACHABLE, verdict.reached, problem, good=Reason.CONNECTED)
     yield _one(ConditionType.PRIVILEGES_SUFFICIENT, verdict.privileged, problem, good=Reason.PRIVILEGES_GRANTED)
+    yield verdict.room or _one(ConditionType.CAPACITY_AVAILABLE, None, problem, good=Reason.ROOM_LEFT)
     if server.metadata.is_terminating:
         reason, message = (problem.reason, problem.message) if problem else (Reason.DELETING, "")
         yield Said(ConditionType.DELETING, "True", reason, message)

@@ -59,9 +59,12 @@ def catalogue_actions(
     )
 
 
-def desired_memberships(names: TenantNames, logins: tuple[str, ...]) -> frozenset[Membership]:
-    """Say who belongs to what: a login is owner only by SET ROLE through migrator, which inherits nothing."""
-    services = {Membership(role, service_login(service)) for service, role in names.service_roles.items()}
+def desired_memberships(names: TenantNames, logins: tuple[str, ...], number: int = 1) -> frozenset[Membership]:
+    """Say who belongs to what: a login is owner only by SET ROLE through migrator, which inherits nothing.
+
+    `number` is which of the services' logins reaches the tenant.
+    """
+    services = {Membership(role, service_login(service, number)) for service, role in names.service_roles.items()}
     of_logins = {Membership(role, login) for role in (names.migrator, names.app, TENANTS) for login in logins}
     return frozenset({Membership(names.owner, names.migrator), *of_logins, *services})
 
@@ -115,7 +118,8 @@ def _roles(
 
 
 def _memberships(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
-    wanted = {m for m in desired_memberships(desired.names, rotation.logins) if lifecycle.is_kept(desired, m)}
+    all_of_them = desired_memberships(desired.names, rotation.logins, desired.seat.login)
+    wanted = {m for m in all_of_them if lifecycle.is_kept(desired, m)}
     # Those of a login that goes now go with it, and not before its sessions do.
     held = {m for m in catalogue.memberships if rotation.ended not in (m.role, m.member)}
     # Revoking first: a membership with ADMIN OPTION is revoked whole and granted again without.

@@ -59,11 +59,12 @@ def is_kept(desired: DesiredTenant, membership: Membership) -> bool:
 def first_records(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> Iterator[RecordTenant]:
     """Tell the registry what must be known before anything is done."""
     row, reason = observed.row, "the registry has no row of this tenant"
+    new = observed.catalogue.marker is None
     if row is None and not is_open(desired):
         state, version = STATES[desired.lifecycle], observed.catalogue.version
-        yield RecordTenant(id=identity, state=state, version=version, reason=reason)
+        yield RecordTenant(id=identity, state=state, version=version, takes_place=new, reason=reason)
     elif row is None and not is_settled(desired, observed):
-        yield RecordTenant(id=identity, state=RowState.PROVISIONING, reason=reason)
+        yield RecordTenant(id=identity, state=RowState.PROVISIONING, takes_place=new, reason=reason)
     elif row is not None and row.uid == desired.uid:
         yield from _taken_first(desired, observed)
 
@@ -86,6 +87,9 @@ def last_records(
         told = (first[-1].state, first[-1].version, desired.uid)
     if told != (state, version, desired.uid):
         reason = "the tenant is in place" if row is None else f"the registry says {row.state} at {row.version}"
+        yield RecordTenant(id=identity, state=state, version=version, applied=applied, reason=reason)
+    elif row is not None and row.login is None:
+        reason = "the registry names no service's login of ours"
         yield RecordTenant(id=identity, state=state, version=version, applied=applied, reason=reason)
     elif (row.applied if row else None) != applied:
         reason = "another spec is applied than the registry says"

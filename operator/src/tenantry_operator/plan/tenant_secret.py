@@ -9,6 +9,7 @@ from tenantry_crds.reasons import Reason
 from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
 from tenantry_operator.plan.actions import DeleteSecret, SetPassword, TenantAction, WriteSecret
+from tenantry_operator.plan.endpoints import endpoint_keys, in_templates, reached_by_tenants, written
 from tenantry_operator.plan.tenant_rotation import Rotation, remembered
 
 LONGEST_PASSWORD: Final = 512
@@ -16,8 +17,8 @@ LONGEST_PASSWORD: Final = 512
 
 def binding(place: Place, *, schema: str, username: str, password: str) -> dict[str, str]:
     """Return the keys of the Service Binding convention."""
-    host = f"[{place.host}]" if ":" in place.host else place.host
-    uri = f"postgresql://{quote(username)}:{quote(password, safe='')}@{host}:{place.port}/{quote(place.database)}"
+    host, who = written(place.host), f"{quote(username)}:{quote(password, safe='')}"
+    uri = f"postgresql://{who}@{host}:{place.port}/{quote(place.database)}"
     data = {
         "type": "postgresql",
         "provider": "tenantry",
@@ -35,9 +36,11 @@ def binding(place: Place, *, schema: str, username: str, password: str) -> dict[
 
 def tenant_binding(desired: DesiredTenant, login: str, password: str) -> dict[str, str]:
     """Return all that the tenant's Secret holds, with the keys of its template."""
-    data = binding(desired.place, schema=desired.layout.customers.schema, username=login, password=password)
-    template = desired.credentials.template
-    return data | {key: _filled(text, data) for key, text in template.items() if key not in data}
+    place, template = desired.place, desired.credentials.template
+    data = binding(reached_by_tenants(place), schema=desired.layout.customers.schema, username=login, password=password)
+    data |= endpoint_keys(place, username=login, password=password)
+    named = in_templates(data)
+    return data | {key: _filled(text, named) for key, text in template.items() if key not in data}
 
 
 def _filled(text: str, data: Mapping[str, str]) -> str:

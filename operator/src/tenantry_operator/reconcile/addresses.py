@@ -7,12 +7,14 @@ from typing import Final
 from pydantic import ValidationError
 
 from tenantry_crds import ConditionType, DatabaseServer, absent
+from tenantry_crds import endpoints as api
 from tenantry_crds.reasons import Reason
 from tenantry_operator.clients.kube import SECRETS, Kube
 from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.endpoints import Endpoint, Endpoints
 from tenantry_operator.observe.secrets import decode
 from tenantry_operator.plan.status import reason_shown, unreadable, without_unreadable_status
 
@@ -20,7 +22,7 @@ KIND: Final = "DatabaseServer"
 REMEMBERED_SECONDS: Final = 5.0
 """How long credentials are taken from memory. A changed Secret is noticed at once by the watch, or after so long."""
 
-AWAY: Final = frozenset({Reason.SERVER_UNREACHABLE, Reason.REGISTRY_UNAVAILABLE})
+AWAY: Final = frozenset({Reason.SERVER_UNREACHABLE, Reason.NO_SERVER_READY, Reason.REGISTRY_UNAVAILABLE})
 """What is said of what waits for Postgres."""
 
 
@@ -122,6 +124,7 @@ class Addresses:
             sslmode=absent.tls_mode(spec).value,
             ca_pem=ca_pem,
             max_connections=self._share(server),
+            endpoints=_endpoints(spec.endpoints),
         )
 
     def _share(self, server: DatabaseServer) -> int:
@@ -157,3 +160,19 @@ def waiting_for_a_server(cache: ObjectCache) -> Iterator[Key]:
         for body in cache.all(kind):
             if reason_shown(body.get("status") or {}, ConditionType.READY) in AWAY:
                 yield key_of(kind, body)
+
+
+def _endpoints(given: api.Endpoints | None) -> Endpoints:
+    """Say where tenants reach a server."""
+    if given is None:
+        return Endpoints()
+    return Endpoints(
+        _endpoint(given.primary) if given.primary else None,
+        _endpoint(given.pooler) if given.pooler else None,
+        absent.pooler_mode(given.pooler).lower() if given.pooler else "",
+        tuple(map(_endpoint, given.replicas or ())),
+    )
+
+
+def _endpoint(given: api.Endpoint | api.Pooler) -> Endpoint:
+    return Endpoint(given.host, absent.endpoint_port(given))

@@ -8,7 +8,7 @@ from typing import Final
 import psycopg
 from pydantic import ValidationError
 
-from tenantry_crds import ConditionType, DatabaseServer
+from tenantry_crds import ConditionType, DatabaseServer, absent
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_migrations import MigrationError
@@ -32,14 +32,16 @@ from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.credentials import applied_mark
-from tenantry_operator.model.names import SERVICES, service_login, service_secret
-from tenantry_operator.model.server import DesiredServer, ObservedServer, claim
+from tenantry_operator.model.names import SERVICES, login_number, service_login, service_secret
+from tenantry_operator.model.placement import Taken
+from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import ObservedSecret
-from tenantry_operator.observe.registry import count_tenants
+from tenantry_operator.observe.registry import read_taken
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.observe.server import observe_server
 from tenantry_operator.plan.actions import SetPassword, WriteSecret
-from tenantry_operator.plan.server import ServerPlanAction, plan_server, service_binding
+from tenantry_operator.plan.capacity import Limits, capacity_of, capacity_said, logins_needed
+from tenantry_operator.plan.server import ServerPlanAction, numbers, password_of, plan_server, service_binding
 from tenantry_operator.plan.server_status import ServerVerdict, server_status
 from tenantry_operator.plan.status import (
     Problem,
@@ -48,7 +50,6 @@ from tenantry_operator.plan.status import (
     unreadable,
     without_unreadable_status,
 )
-from tenantry_operator.plan.tenant_secret import usable_password
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem
@@ -61,7 +62,7 @@ KIND: Final = "DatabaseServer"
 
 @dataclass
 class _Credentials:
-    """The services' passwords of one pass: kept from the Secrets where they can be used."""
+    """The passwords of the services' logins in one pass: kept from the Secrets where they can be used."""
 
     passwords: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -154,10 +155,13 @@ class DatabaseServerReconciler:
             return ServerVerdict(failure_problem(classify(error)), reached=True)
 
     async def _prepare(self, server: DatabaseServer, address: ServerAddress, connection: Connection) -> ServerVerdict:
+        taken = await self._taken(server)
         desired = self._desired(server, address)
         databases = [address.database, *([desired.registry_database] if desired.registry_database else [])]
         observed = ObservedServer(await observe_server(connection, databases), await self._secrets(desired))
         version = observed.catalogue.version_text
+        if taken is not None:
+            desired = replace(desired, logins=logins_needed(taken, observed.catalogue.version))
         plan = plan_server(desired, observed)
         if plan.refusal is not None:
             problem = Problem(plan.refusal.reason, plan.refusal.message, lasting=True)
@@ -166,10 +170,11 @@ class DatabaseServerReconciler:
         if plan.actions:
             await self._execute(desired, observed, plan.actions, connection=connection)
         good = ServerVerdict(reached=True, privileged=True, version=version)
-        if desired.registry_database is None:
-            return replace(good, tenants=await self._count(server))
-        registry = await self._addresses.registry(desired.name, desired.registry_database)
-        return await self._prepare_registry(server, good, registry)
+        if desired.registry_database is not None:
+            registry = await self._addresses.registry(desired.name, desired.registry_database)
+            good = await self._prepare_registry(good, registry)
+            taken = taken or await self._taken(server)
+        return _with_room(good, server, observed.catalogue, taken, logins=len(numbers(desired, observed.catalogue)))
 
     def _desired(self, server: DatabaseServer, address: ServerAddress) -> DesiredServer:
         name = server.metadata.name
@@ -198,12 +203,12 @@ class DatabaseServerReconciler:
         *,
         connection: Connection,
     ) -> None:
-        credentials = self._passwords(observed)
+        credentials = self._passwords(desired, observed)
         changed = {action.role for action in actions if isinstance(action, SetPassword)}
         verifiers = {
-            service_login(service): await scram_verifier(password)
-            for service, password in credentials.passwords.items()
-            if service_login(service) in changed
+            login: await scram_verifier(password)
+            for login, password in credentials.passwords.items()
+            if login in changed
         }
         await apply_on_server(connection, actions, ServerContext(desired.place.database, verifiers))
         oids = await login_oids(connection)
@@ -214,45 +219,55 @@ class DatabaseServerReconciler:
         said = [type(action).__name__ for action in actions]
         logger.info("DatabaseServer prepared", extra={"server": desired.name, "actions": said})
 
-    def _passwords(self, observed: ObservedServer) -> _Credentials:
-        kept = {service: usable_password(secret.data) for service, secret in observed.secrets.items() if secret}
-        return _Credentials({service: kept.get(service) or new_password() for service in SERVICES})
+    def _passwords(self, desired: DesiredServer, observed: ObservedServer) -> _Credentials:
+        known = {service: secret.data for service, secret in observed.secrets.items() if secret}
+        return _Credentials(
+            {
+                service_login(service, number): password_of(known.get(service, {}), number) or new_password()
+                for service in SERVICES
+                for number in numbers(desired, observed.catalogue)
+            }
+        )
 
     async def _write_secret(
         self, desired: DesiredServer, action: WriteSecret, credentials: _Credentials, *, oids: dict[str, int]
     ) -> None:
         service = next(one for one in SERVICES if service_secret(one, desired.name) == action.name)
-        password = credentials.passwords[service]
+        held = {
+            number: password
+            for login, password in credentials.passwords.items()
+            if (number := login_number(login)) is not None and login == service_login(service, number)
+        }
         wanted = WantedSecret(
             name=action.name,
             namespace=action.namespace,
             owner_label=api.LABEL_DATABASE_SERVER,
             owner=desired.name,
             owner_uid=desired.uid,
-            data=service_binding(desired, service, password),
-            applied=applied_mark(oids[service_login(service)], password),
+            data=service_binding(desired, service, held),
+            applied=" ".join(
+                applied_mark(oids[service_login(service, number)], password) for number, password in held.items()
+            ),
         )
         self._cache.put("Secret", await write_secret(self._kube, wanted, observed=action.observed))
 
-    async def _prepare_registry(
-        self, server: DatabaseServer, good: ServerVerdict, registry: ServerAddress
-    ) -> ServerVerdict:
+    async def _prepare_registry(self, good: ServerVerdict, registry: ServerAddress) -> ServerVerdict:
         try:
             async with self._servers.connection(registry) as connection:
                 if not await registry_is_ready(connection):
                     await prepare_registry(connection)
-                return replace(good, tenants=await count_tenants(connection, server.metadata.name))
+                return good
         except (DatabaseError, psycopg.Error, MigrationError) as error:
             problem = failure_problem(classify(error))
             said = f"the registry in database {registry.database}: {error}"
             return replace(good, problem=Problem(Reason.REGISTRY_UNAVAILABLE, said, lasting=problem.lasting))
 
-    async def _count(self, server: DatabaseServer) -> int | None:
-        """Count the registry's rows of this server; None when the registry cannot be asked now."""
+    async def _taken(self, server: DatabaseServer) -> Taken | None:
+        """Ask the registry what is taken of the server; None when it cannot be asked now."""
         try:
             registry = await self._addresses.registry(self._settings.registry_server, self._settings.registry_database)
             async with self._servers.connection(registry) as connection:
-                return await count_tenants(connection, server.metadata.name)
+                return (await read_taken(connection)).get(server.metadata.name, Taken())
         except (NoAddress, DatabaseError, psycopg.Error):
             return None
 
@@ -307,7 +322,7 @@ class DatabaseServerReconciler:
             address = await self._addresses.address(name)
             async with self._servers.connection(address) as connection:
                 held, free = claim(self._settings.installation_id, name), claim(self._settings.installation_id, "")
-                await let_go(connection, [service_login(service) for service in SERVICES], held=held, free=free)
+                await let_go(connection, sorted(await login_oids(connection)), held=held, free=free)
         except (NoAddress, DatabaseError, psycopg.Error) as error:
             logger.warning("the server was not let go", extra={"server": name, "error": str(error)})
 
@@ -338,3 +353,22 @@ def _unreachable(error: DatabaseError) -> Problem:
         return Problem(Reason.NOT_REACHABLE, failure.message)
     # A database may be made, a password set: it is tried again without anybody telling us.
     return Problem(problem.reason, failure.message, lasting=failure.kind is not FailureKind.UNREACHABLE)
+
+
+def _with_room(
+    good: ServerVerdict, server: DatabaseServer, catalogue: ServerCatalogue, taken: Taken | None, *, logins: int
+) -> ServerVerdict:
+    """Say how many tenants there are, and what bounds them."""
+    limits = Limits(
+        catalogue.version,
+        asked=server.spec.limits.tenants if server.spec.limits else None,
+        max_connections=catalogue.max_connections,
+        reserved_connections=catalogue.reserved_connections,
+        operator_connections=absent.operator_connections(server.spec),
+    )
+    return replace(
+        good,
+        tenants=taken.tenants if taken else None,
+        capacity=capacity_of(limits, logins=logins),
+        room=capacity_said(limits, taken, logins=logins),
+    )

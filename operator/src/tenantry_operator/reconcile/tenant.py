@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.placement import Choice
 from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
 from tenantry_operator.observe.registry import Registered, RegistryBehind, read_registered
@@ -44,6 +46,7 @@ from tenantry_operator.reconcile.tenant_force import TenantEscape
 from tenantry_operator.reconcile.tenant_hold import TenantHold
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
+from tenantry_operator.reconcile.tenant_placing import NoPlace, TenantPlacing, seated
 from tenantry_operator.reconcile.tenant_shard import TenantShards
 from tenantry_operator.reconcile.tenant_sweep import TenantSweep
 from tenantry_operator.settings import OperatorSettings
@@ -76,6 +79,7 @@ class TenantReconciler:
         self._clock = clock
         self._metrics = metrics
         self._addresses = addresses
+        self._placing = TenantPlacing(servers, addresses, cache)
         self._taken_back = TakenBack()
         self._timers = Timers(clock)
         self._shard = settings.own
@@ -180,9 +184,30 @@ class TenantReconciler:
         """Gather all that a plan is made of. Raises Blocked, NeverPlaced, ApiError; writes nothing."""
         registered = await self._read_registry(registry, tenant.metadata.name)
         await self._shards.check(tenant, registered.row)
-        address, desired = await self._desired(tenant, registered)
+        choices = await self._choices(tenant, registered, registry)
+        for choice in choices[:-1]:
+            # A tenant that has no place yet is not kept by a server that cannot be used.
+            with suppress(Blocked):
+                return await self._look_at(tenant, registered, choice)
+        return await self._look_at(tenant, registered, choices[-1])
+
+    async def _choices(self, tenant: Tenant, registered: Registered, registry: ServerAddress) -> tuple[Choice, ...]:
+        try:
+            return await self._placing.choices(tenant, registered.row, registry)
+        except NoPlace as error:
+            raise Blocked(error.problem) from error
+        except NoAddress as error:
+            if tenant.metadata.is_terminating:
+                raise NeverPlaced from error
+            raise Blocked(Problem(error.reason, str(error), lasting=True)) from error
+        except (DatabaseError, psycopg.Error) as error:
+            raise Blocked(registry_problem(error, self._settings.registry_server)) from error
+
+    async def _look_at(self, tenant: Tenant, registered: Registered, choice: Choice) -> Look:
+        address, desired = await self._desired(tenant, registered, choice)
         desired = await self._hold.looked_at(desired)
         observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
+        desired = seated(desired, observed, choice)
         observed = await with_departed(self._kube, desired, observed)
         return Look(registered, address, desired, observed, facts, prepared)
 
@@ -257,12 +282,13 @@ class TenantReconciler:
         except (DatabaseError, psycopg.Error) as error:
             raise Blocked(registry_problem(error, self._settings.registry_server)) from error
 
-    async def _desired(self, tenant: Tenant, registered: Registered) -> tuple[ServerAddress, DesiredTenant]:
+    async def _desired(
+        self, tenant: Tenant, registered: Registered, choice: Choice
+    ) -> tuple[ServerAddress, DesiredTenant]:
         row = registered.row
         try:
-            name = row.server if row else tenant.spec.database_server or self._addresses.default_server()
             check_place(tenant, row)
-            address = await self._addresses.address(name)
+            address = await self._addresses.address(choice.server)
         except NoAddress as error:
             if row is None and tenant.metadata.is_terminating:
                 raise NeverPlaced from error

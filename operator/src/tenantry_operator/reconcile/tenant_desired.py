@@ -50,7 +50,13 @@ def desired_tenant(
 def place_of(address: ServerAddress, *, database: str | None = None) -> Place:
     """Return a database of the server as a place to connect to; without its name, the one for all tenants."""
     return Place(
-        address.name, database or address.database, address.host, address.port, address.sslmode, address.ca_pem
+        address.name,
+        database or address.database,
+        address.host,
+        address.port,
+        address.sslmode,
+        address.ca_pem,
+        endpoints=address.endpoints,
     )
 
 

@@ -11,7 +11,7 @@ from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_operator.apply.namespace import apply_on_namespace
 from tenantry_operator.apply.passwords import new_password, scram_verifier
-from tenantry_operator.apply.registry import record
+from tenantry_operator.apply.registry import PlaceTaken, record
 from tenantry_operator.apply.secrets import WantedSecret, delete_secret, write_secret
 from tenantry_operator.apply.tenant import Applied, Failed, apply_on_server
 from tenantry_operator.apply.tenant_sql import Context
@@ -170,6 +170,8 @@ class TenantExecution:
         except (DatabaseError, psycopg.Error) as error:
             what = "of the registry" if where == "registry" else self._address.name
             return database_problem(error, server=what)
+        except PlaceTaken as error:
+            return Problem(Reason.PROVISIONING, f"{error}; the next try finds another, or says that there is none")
         except ApiError as error:
             return kubernetes_problem(error)
         return None

@@ -19,6 +19,7 @@ from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
+from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.settings import OperatorSettings
 
@@ -191,7 +192,7 @@ class TenantSweep:
                 continue  # a pass began meanwhile, and sees for itself
             mark, facts = found[name]
             children = versions_now(self._cache, seen.children)
-            now = Seen(_place(address), rows.get(name), released, facts or seen.facts, seen.secret, children)
+            now = Seen(place_of(address), rows.get(name), released, facts or seen.facts, seen.secret, children)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:
@@ -243,7 +244,3 @@ class TenantSweep:
 
 def digest(facts: str) -> bytes:
     return hashlib.blake2b(facts.encode(), digest_size=16).digest()
-
-
-def _place(address: ServerAddress) -> Place:
-    return Place(address.name, address.database, address.host, address.port, address.sslmode, address.ca_pem)

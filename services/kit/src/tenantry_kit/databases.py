@@ -1,8 +1,9 @@
 """Connections to the databases that this service may reach, by the Secrets that are mounted for it.
 
 One directory for each DatabaseServer holds the keys of a Service Binding: `host port username password database`, and
-where they apply `sslmode`, `ca.crt` and `registry-database`. A Secret that is replaced is taken up without a restart:
-new work gets connections by the new one, and work in flight ends on the old.
+where they apply `sslmode`, `ca.crt` and `registry-database`. A server with many tenants has further logins, `username-2
+password-2` and so on, and the registry says by which of them a tenant is reached. A Secret that is replaced is taken up
+without a restart: new work gets connections by the new one, and work in flight ends on the old.
 """
 
 import time
@@ -20,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from tenantry_kit.mounted import RECHECK_SECONDS, MountedDirectory, fingerprint
 from tenantry_kit.problems import DATABASE_UNAVAILABLE, OVERLOADED, Problem
 
-NEEDED_KEYS = ("host", "port", "username", "password", "database")
+NEEDED_KEYS = ("host", "port", "database")
 
 
 class LoginMissing(Exception):
@@ -51,18 +52,19 @@ class PoolLimits:
     connect_timeout: int = 5
 
 
-def read_login(directory: Path, content: Mapping[str, str]) -> ServerLogin:
-    """Return the login that a mounted Secret holds. Raises LoginMissing when it is incomplete."""
-    values = {name: content[name].strip() for name in content if name != "password"}
-    missing = [name for name in NEEDED_KEYS if not content.get(name)]
+def read_login(directory: Path, content: Mapping[str, str], number: int = 1) -> ServerLogin:
+    """Return a login that a mounted Secret holds. Raises LoginMissing when it is incomplete, or has no such login."""
+    values = {name: content[name].strip() for name in content if not name.startswith("password")}
+    username, password = ("username", "password") if number == 1 else (f"username-{number}", f"password-{number}")
+    missing = [name for name in (*NEEDED_KEYS, username, password) if not content.get(name)]
     if missing or not values["port"].isdigit():
         raise LoginMissing(f"the Secret for DatabaseServer {directory.name} lacks {', '.join(missing) or 'a port'}")
     return ServerLogin(
         server=directory.name,
         host=values["host"],
         port=int(values["port"]),
-        username=values["username"],
-        password=content["password"],
+        username=values[username],
+        password=content[password],
         database=values["database"],
         sslmode=values.get("sslmode", "verify-full"),
         ca_file=directory / "ca.crt" if content.get("ca.crt") else None,
@@ -80,7 +82,7 @@ class _Pool:
 
 
 class Databases:
-    """Engines by server and database, made at first use. Close it when the service ends."""
+    """Engines by server, database and login, made at first use. Close it when the service ends."""
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class Databases:
         self._monotonic = monotonic
         self._recheck = recheck
         self._mounts: dict[str, MountedDirectory] = {}
-        self._pools: dict[tuple[str, str], _Pool] = {}
+        self._pools: dict[tuple[str, str, int], _Pool] = {}
 
     def servers(self) -> tuple[str, ...]:
         """Return the names of the DatabaseServers that a Secret is mounted for."""
@@ -111,12 +113,15 @@ class Databases:
         return read_login(self._directory / server, self._mount(server).read())
 
     @asynccontextmanager
-    async def connection(self, server: str, database: str | None = None) -> AsyncIterator[AsyncConnection]:
+    async def connection(
+        self, server: str, database: str | None = None, *, login: int = 1
+    ) -> AsyncIterator[AsyncConnection]:
         """Give a connection in autocommit mode to a database of a server; without one, to the Secret's own.
 
+        `login` is which of the service's logins is to be used, for tenants are members of one each.
         Raises Problem(DATABASE_UNAVAILABLE) or Problem(OVERLOADED) when there is none to be had.
         """
-        pool = await self._current_pool(server, database)
+        pool = await self._current_pool(server, database, login)
         connection = await self._connect(pool, server)
         try:
             yield connection
@@ -125,9 +130,9 @@ class Databases:
                 await connection.invalidate()
             await connection.close()
 
-    async def forget_idle(self, server: str, database: str | None = None) -> None:
+    async def forget_idle(self, server: str, database: str | None = None, *, login: int = 1) -> None:
         """Close the idle connections to a database, after one of them turned out to be dead."""
-        await (await self._current_pool(server, database)).engine.dispose()
+        await (await self._current_pool(server, database, login)).engine.dispose()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -146,14 +151,14 @@ class Databases:
                 self._mount(server).read(now=True)
             raise Problem(DATABASE_UNAVAILABLE) from error
 
-    async def _current_pool(self, server: str, database: str | None) -> _Pool:
+    async def _current_pool(self, server: str, database: str | None, number: int) -> _Pool:
         mount = self._mount(server)
         content = mount.read()
         try:
-            login = read_login(mount.directory, content)
+            login = read_login(mount.directory, content, number)
         except LoginMissing as error:
             raise Problem(DATABASE_UNAVAILABLE) from error
-        key = (server, database or login.database)
+        key = (server, database or login.database, number)
         version = fingerprint(content)
         pool = self._pools.get(key)
         if pool is not None and pool.version == version:

@@ -84,6 +84,7 @@ class Authenticator:
             database=tenant.database,
             schema=tenant.schema,
             service=self._service,
+            login=tenant.login,
         )
 
 

@@ -1,5 +1,6 @@
 """The registry: which tenants there are and where, and whose an API key is. Read-only; answers are kept for 5 s."""
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,11 +20,21 @@ CACHE_SIZE = 10_000
 _FIND_KEY = text(
     """
     SELECT k.public_id, k.kind, k.secret_hash, k.scopes, k.expires_at, k.revoked_at,
-           t.id, t.name, t.server, t.database, t.schema, t.state
+           t.id, t.name, t.server, t.database, t.schema, t.state,
+           t.service_login
       FROM tenantry.api_keys AS k JOIN tenantry.tenants AS t ON t.id = k.tenant_id
      WHERE k.public_id = :public_id
     """
 )
+
+
+_NUMBER = re.compile(r"_([1-9][0-9]{0,3})$")
+
+
+def login_number(service_login: str) -> int:
+    """Return which of the logins `tenantry_svc_<service>_<n>` a registry row names; of any other name, the first."""
+    found = _NUMBER.search(service_login)
+    return int(found[1]) if found else 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,8 @@ class TenantRecord:
     database: str
     schema: str
     state: str
+    login: int = 1
+    """Which of each service's logins reaches the tenant."""
 
 
 @dataclass(frozen=True)
@@ -121,5 +134,7 @@ class Registry:
             scopes=frozenset(row.scopes or ()),
             expires_at=row.expires_at,
             revoked_at=row.revoked_at,
-            tenant=TenantRecord(row.id, row.name, row.server, row.database, row.schema, row.state),
+            tenant=TenantRecord(
+                row.id, row.name, row.server, row.database, row.schema, row.state, login_number(row.service_login)
+            ),
         )

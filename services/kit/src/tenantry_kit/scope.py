@@ -20,6 +20,8 @@ class TenantScope:
     database: str
     schema: str
     service: str
+    login: int = 1
+    """Which of the service's logins is a member of the tenant's role."""
 
     def __post_init__(self) -> None:
         for identifier in (self.schema, self.role, self.owner_role):

@@ -140,13 +140,13 @@ class UnitsOfWork:
     @asynccontextmanager
     async def _opened(self, scope: TenantScope) -> AsyncIterator["_Work"]:
         """Open a unit of work; once more when the pool's connection had died while it was idle."""
-        async with self._databases.connection(scope.server, scope.database) as connection:
+        async with self._databases.connection(scope.server, scope.database, login=scope.login) as connection:
             work = await self._open(connection, scope)
             if work is not None:
                 yield work
                 return
-        await self._databases.forget_idle(scope.server, scope.database)
-        async with self._databases.connection(scope.server, scope.database) as connection:
+        await self._databases.forget_idle(scope.server, scope.database, login=scope.login)
+        async with self._databases.connection(scope.server, scope.database, login=scope.login) as connection:
             work = await self._open(connection, scope)
             if work is None:
                 raise Problem(DATABASE_UNAVAILABLE)

@@ -52,6 +52,10 @@ def _bound(role: str = "edit", **subject: JsonValue) -> Body:
     return {"roleBindings": [{"role": role, "subjects": [subject]}]}
 
 
+def _reached(**endpoints: JsonValue) -> Body:
+    return example("DatabaseServer", "endpoint-rule", endpoints=endpoints)
+
+
 def _without(body: Body, name: str) -> Body:
     """Say of a field that it is to be removed: what `apply` does not find in an object, it leaves."""
     spec = body["spec"]
@@ -153,6 +157,24 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         field="spec.tls.caSecretRef",
         accepted=example("DatabaseServer", "ca-rule", tls={"caSecretRef": {"name": "ca"}}),
         refused=example("DatabaseServer", "ca-rule", tls={"mode": "require", "caSecretRef": {"name": "ca"}}),
+    ),
+    RuleExample(
+        rule="server-replicas-differ",
+        field="spec.endpoints.replicas",
+        accepted=_reached(replicas=[{"host": "b"}, {"host": "b", "port": 5433}]),
+        refused=_reached(replicas=[{"host": "b"}, {"host": "b", "port": 5432}]),
+    ),
+    RuleExample(
+        rule="server-replica-is-not-the-primary",
+        field="spec.endpoints.replicas",
+        accepted=_reached(primary={"host": "a"}, replicas=[{"host": "b"}]),
+        refused=_reached(primary={"host": "a"}, replicas=[{"host": "b"}, {"host": "a", "port": 5432}]),
+    ),
+    RuleExample(
+        rule="server-pooler-is-not-the-primary",
+        field="spec.endpoints.pooler",
+        accepted=_reached(primary={"host": "a"}, pooler={"host": "a", "port": 6432, "mode": "Session"}),
+        refused=_reached(primary={"host": "a", "port": 6432}, pooler={"host": "a", "port": 6432}),
     ),
     RuleExample(
         rule="run-spec-is-immutable",
@@ -290,6 +312,10 @@ BAD_INPUTS: tuple[BadInput, ...] = (
     ),
     BadInput("host-list", "spec.host", example("DatabaseServer", "primary", host="a.example.com,b.example.com")),
     BadInput("host-socket", "spec.host", example("DatabaseServer", "primary", host="/var/run/postgresql")),
+    BadInput("pooler-mode-unknown", "spec.endpoints.pooler.mode", _reached(pooler={"host": "a", "mode": "Statement"})),
+    BadInput("replica-list", "spec.endpoints.replicas[0].host", _reached(replicas=[{"host": "a,b"}])),
+    BadInput("replicas-none", "spec.endpoints.replicas", _reached(replicas=[])),
+    BadInput("tenants-negative", "spec.limits.tenants", example("DatabaseServer", "p", limits={"tenants": -1})),
     BadInput("port-too-large", "spec.port", example("DatabaseServer", "primary", port=70000)),
     BadInput("tls-unknown", "spec.tls.mode", example("DatabaseServer", "primary", tls={"mode": "maybe"})),
     BadInput("log-in-missing", "spec.credentialsSecretRef", example("DatabaseServer", "p", credentialsSecretRef=None)),

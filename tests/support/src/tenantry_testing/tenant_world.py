@@ -375,10 +375,10 @@ async def _clean(world: TenantWorld) -> None:
         await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
     await world.kube.delete(CONFIGMAPS, BREAKER, namespace=world.settings.namespace)
     world.postgres.start()
-    _clean_postgres(world.postgres, operator=world.operator)
+    clean_postgres(world.postgres, operator=world.operator)
 
 
-def _clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
+def clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
     """Drop every role, schema and database that the operator or a test made; the operator has what it began with."""
     me = sql.Identifier(operator.user)
     with postgres.connect() as connection:
