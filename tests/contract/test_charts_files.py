@@ -58,7 +58,7 @@ def test_each_default_stands_in_the_schema() -> None:
 def test_each_value_of_the_schema_has_a_default_to_read() -> None:
     written = set(VALUES) | {"global"}
     assert set(SCHEMA["properties"]) == written
-    for name in ("operator", "gateway", "registry", "log", "cursorKey", "deletionProtection"):
+    for name in ("operator", "gateway", "registry", "log", "cursorKey", "deletionProtection", "jobs"):
         assert set(SCHEMA["properties"][name]["properties"]) == set(VALUES[name]), name
     assert set(SCHEMA["definitions"]["service"]["properties"]) == set(VALUES["services"]["accounts"])
 

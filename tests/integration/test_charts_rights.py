@@ -14,7 +14,7 @@ from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
 from tenantry_cluster.waiting import wait_until
 from tenantry_crds.kinds import KINDS
-from tenantry_testing.crd_examples import Body, example
+from tenantry_testing.crd_examples import BACKUP, Body, example
 from tenantry_testing.helm import NAMESPACE, Helm
 from tenantry_testing.kubectl import Kubectl
 from tenantry_testing.operator_process import OperatorProcess
@@ -70,7 +70,11 @@ class World:
     def operator(self) -> OperatorProcess:
         token = self.kubectl("create", "token", "tenantry-operator", "-n", NAMESPACE).strip()
         kubeconfig = use_token(self.plane.kubeconfig, token, self._folder / "operator.kubeconfig")
-        environment = {"TENANTRY_REGISTRY_SERVER": "primary", "TENANTRY_SWEEP_INTERVAL": "1"}
+        environment = {
+            "TENANTRY_REGISTRY_SERVER": "primary",
+            "TENANTRY_SWEEP_INTERVAL": "1",
+            "TENANTRY_JOB_POD": '{"image": "tenantry.example/operator:1"}',
+        }
         return OperatorProcess(kubeconfig, self._folder / "operator.log", env=environment)
 
     def make_server(self) -> None:
@@ -137,10 +141,14 @@ def live_as_a_tenant(world: World) -> None:
     world.controllers.finish_namespace("acme")
     world.kubectl("wait", "--for=delete", "tenant/acme", f"--timeout={SECONDS:.0f}s")
     # The first drop makes the breaker's memory, the second one changes it.
-    body = example("Tenant", "second", deletionProtection="Disabled", deletionPolicy="Delete")
-    world.kubectl("apply", "-f", "-", stdin=body)
+    policies: Body = {"deletionProtection": "Disabled", "deletionPolicy": "BackupThenDelete"}
+    world.kubectl("apply", "-f", "-", stdin=example("Tenant", "second", **policies, backup=BACKUP))
     world.wait_ready("tenant/second")
-    world.kubectl("delete", "tenant", "second", f"--timeout={SECONDS:.0f}s")
+    world.kubectl("delete", "tenant", "second", "--wait=false")
+    # Nothing runs it here: its end is said in the place of the kubelet.
+    world.wait_used("batch", "jobs", "create")
+    world.controllers.finish_jobs(NAMESPACE)
+    world.kubectl("wait", "--for=delete", "tenant/second", f"--timeout={SECONDS:.0f}s")
 
 
 def live_in_a_namespace(world: World) -> None:

@@ -21,7 +21,7 @@ KUBECTL_VERBS = {"apply", "create", "delete", "describe", "edit", "get", "logs",
 KUBECTL_KINDS = {
     *("configmap", "deployment", "events", "gateways", "httproute", "namespace", "pods", "secret", "services"),
     *(word for kind in KINDS for word in (kind.singular, kind.plural, kind.short_name, kind.crd_name)),
-    *("crd", "lease"),
+    *("crd", "job", "lease", "persistentvolumeclaims"),
 }
 WITHOUT_KIND = {"apply"}
 OPTIONS_WITH_VALUE = {"-n", "--namespace", "-l", "-p", "--type", "-f", "-o"}

@@ -58,6 +58,18 @@ capabilities:
 {{- prepend .Values.databaseServers .Values.registry.server | uniq | toJson -}}
 {{- end -}}
 
+{{/* How the pods of Jobs run: the operator's image, which holds their program. */}}
+{{- define "tenantry.jobPod" -}}
+{{- dict
+  "image" (include "tenantry.image" (dict "root" . "image" .Values.operator.image))
+  "pull_policy" .Values.operator.image.pullPolicy
+  "pull_secrets" .Values.imagePullSecrets
+  "node_selector" .Values.jobs.nodeSelector
+  "tolerations" .Values.jobs.tolerations
+  "resources" .Values.jobs.resources
+  | toJson -}}
+{{- end -}}
+
 {{/* A value as it was written: helm reads every number as a float, and would write ten million as 1e+07. */}}
 {{- define "tenantry.text" -}}
 {{- if and (kindIs "float64" .) (eq . (. | int64 | float64)) }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}

@@ -37,3 +37,6 @@ ANNOTATION_ROTATE = f"{GROUP}/rotate"
 ANNOTATION_ROTATED_AT = f"{GROUP}/rotated-at"
 ANNOTATION_PREVIOUS_EXPIRES_AT = f"{GROUP}/previous-expires-at"
 ANNOTATION_ROTATED_FOR = f"{GROUP}/rotated-for"
+
+# Of the Job that backs a Tenant up: where it writes to.
+ANNOTATION_DESTINATION = f"{GROUP}/destination"

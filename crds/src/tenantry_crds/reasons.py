@@ -35,6 +35,7 @@ class Reason(StrEnum):
     MIGRATING = "Migrating"
     WAITING_FOR_RUN = "WaitingForRun"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    BACKING_UP = "BackingUp"
     # what a person has to cure
     NOT_OURS = "NotOurs"
     DATA_MISSING = "DataMissing"
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     BREAKER_OPEN = "BreakerOpen"
     LOCKED = "Locked"
     OBJECTS_LEFT = "ObjectsLeft"
+    BACKUP_FAILED = "BackupFailed"
     MIGRATION_FAILED = "MigrationFailed"
     DRIFTED = "Drifted"
     DRIFT_BREAKS_ISOLATION = "DriftBreaksIsolation"
@@ -87,6 +89,7 @@ class Reason(StrEnum):
     SECRET_LOST = "SecretLost"  # noqa: S105  a reason
     ADOPTED = "Adopted"
     RELEASED = "Released"
+    BACKED_UP = "BackedUp"
     DELETED = "Deleted"
     CRD_OUTDATED = "CrdOutdated"
     RESUMED = "Resumed"

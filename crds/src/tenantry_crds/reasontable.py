@@ -95,6 +95,13 @@ TABLE: tuple[Entry, ...] = (
         "Wait; if it lasts, remove what the message names, as objects with finalizers of somebody else.",
     ),
     Entry(
+        Reason.BACKING_UP,
+        (C.READY, C.DELETING),
+        "The Tenant is being deleted with BackupThenDelete: access is taken, and its data is dumped and restored for a "
+        "trial. Nothing is dropped before that has worked.",
+        "Wait; the Job that the message names tells in its log how far it is.",
+    ),
+    Entry(
         Reason.NOT_OURS,
         (C.READY, C.STALLED, C.DATABASE_READY, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
         "Something of this name exists and belongs to somebody else, or to another installation; it is left alone.",
@@ -135,6 +142,13 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.STALLED, C.DATABASE_READY, C.DELETING),
         "A role of the tenant owns something, or holds a privilege, where the operator may not take it away.",
         "Drop what the message names or give it to another role; then the operator goes on.",
+    ),
+    Entry(
+        Reason.BACKUP_FAILED,
+        (C.READY, C.DELETING),
+        "The backup of a Tenant that is being deleted did not work; nothing is dropped, and it is tried again.",
+        "Mend what the message names: the volume, the space on it, the rights, the image. Or say what else is to "
+        "become of the data, by spec.deletionPolicy.",
     ),
     Entry(
         Reason.MIGRATION_FAILED,
@@ -366,6 +380,12 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(Reason.ADOPTED, (), "Data that an earlier Tenant of this name left behind was taken over."),
     Entry(Reason.RELEASED, (), "The Tenant is gone; its data and group roles are kept."),
+    Entry(
+        Reason.BACKED_UP,
+        (),
+        "A backup of the tenant was made and restored for a trial; where it is, stands in the message.",
+        "Note the place: `tenantry tenant restore` makes the data from it again.",
+    ),
     Entry(Reason.DELETED, (), "The Tenant is gone and so is its data."),
     Entry(
         Reason.CRD_OUTDATED,

@@ -20,6 +20,7 @@ _REPORT: Final = "tenantry tenant report <tenant>"
 _SECRET: Final = "kubectl -n tenantry-system describe secret <secret>"  # noqa: S105  a command
 _REPAIR: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"driftPolicy": "Repair"}}\''
 _ACTIVATE: Final = "tenantry tenant resume <tenant>"
+_JOB: Final = "kubectl -n tenantry-system logs job/<job> --tail=50"
 _RUN: Final = "tenantry migrate status <run>"
 _MIGRATE: Final = "tenantry migrate run --to <revision>"
 _UNHOLD: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"migrations": {"hold": false}}}\''
@@ -51,6 +52,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.SUSPENDING: (_STATUS, _LOG),
     R.RESUMING: (_STATUS, _LOG),
     R.DELETING: (_STATUS, _LOG),
+    R.BACKING_UP: (_STATUS, _JOB),
     R.RETRYING: (_STATUS, _LOG),
     R.WAITING_FOR_REPLICAS: (_PODS,),
     R.WAITING_FOR_ROUTE: (_ROUTE,),
@@ -61,6 +63,12 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.PROTECTED: (
         'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"deletionProtection": "Disabled"}}\'',
         "kubectl delete tenant <tenant>",
+    ),
+    R.BACKUP_FAILED: (
+        _JOB,
+        "kubectl -n tenantry-system describe pods -l tenantry.dev/tenant=<tenant>",
+        "kubectl -n tenantry-system get persistentvolumeclaims",
+        'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"deletionPolicy": "Retain"}}\'',
     ),
     R.MIGRATION_FAILED: (_STATUS, _LOG),
     R.SERVER_NOT_FOUND: (_SERVERS, "kubectl apply -f <databaseserver.yaml>"),
@@ -136,6 +144,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.DELETED: ("tenantry tenant list",),
     R.FORCE_FINALIZED: ("kubectl get events --field-selector reason=ForceFinalized",),
     R.FORCE_FINALIZE_REFUSED: ("kubectl get tenant <tenant> -o yaml",),
+    R.BACKED_UP: ("tenantry tenant restore <tenant> --from <place>",),
     R.RESUMED: (_STATUS,),
     R.NAMESPACE_TERMINATING: (_STATUS, "kubectl describe namespace <namespace>"),
     R.CRD_OUTDATED: (_DOCTOR, "helm upgrade --install tenantry-crds charts/tenantry-crds -n tenantry-system"),

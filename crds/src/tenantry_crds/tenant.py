@@ -9,6 +9,7 @@ from pydantic import Field
 from tenantry_crds.base import DnsLabel, KubeObject, ObservedGeneration, Part, Rule
 from tenantry_crds.conditions import Conditions
 from tenantry_crds.credentials import CredentialsStatus, EffectiveRotation, TenantCredentials
+from tenantry_crds.tenantbackup import TenantBackup
 from tenantry_crds.tenantnamespace import EffectiveNamespace, TenantNamespace
 
 # The largest value of each unit stays below the 2^31 ms that Postgres can hold.
@@ -38,6 +39,7 @@ class Lifecycle(StrEnum):
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DELETE = "Delete"
+    BACKUP_THEN_DELETE = "BackupThenDelete"
 
 
 class DeletionProtection(StrEnum):
@@ -178,8 +180,13 @@ class TenantSpec(Part):
         DeletionPolicy | None,
         Field(
             description="What becomes of the data when the Tenant is deleted. Retain: it stays and can be adopted by "
-            "a Tenant of the same name. Delete: schemas and roles are dropped. Absent: Retain."
+            "a Tenant of the same name. Delete: schemas and roles are dropped. BackupThenDelete: they are dropped once "
+            "a backup is made, and was restored for a trial. Absent: Retain."
         ),
+    ] = None
+    backup: Annotated[
+        TenantBackup | None,
+        Field(description="Where the backup of deletionPolicy BackupThenDelete goes, which needs it. Absent: nowhere."),
     ] = None
     deletion_protection: Annotated[
         DeletionProtection | None,
@@ -221,6 +228,12 @@ class TenantSpec(Part):
             " && (!has(self.__namespace__.name) || self.__namespace__.name == oldSelf.__namespace__.name)",
             message="namespace.name cannot be set, changed or removed once there is a namespace",
             field_path=".namespace.name",
+        ),
+        Rule(
+            name="tenant-backup-has-a-destination",
+            rule="!has(self.deletionPolicy) || self.deletionPolicy != 'BackupThenDelete' || has(self.backup)",
+            message="deletionPolicy BackupThenDelete needs backup.destination",
+            field_path=".backup",
         ),
     )
 

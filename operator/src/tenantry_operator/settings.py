@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tenantry_operator.model.backup import JobPod
 from tenantry_operator.model.shard import Shard
 
 
@@ -89,6 +90,12 @@ class OperatorSettings(BaseSettings):
 
     behind_after: Seconds = 30
     """A watch that is known to have missed something for so long makes /healthz fail."""
+
+    job_pod: JobPod | None = None
+    """How pods of Jobs are run, as JSON: image, pull_policy, pull_secrets, node_selector, tolerations, resources.
+
+    Without it no Tenant can be backed up.
+    """
 
     request_timeout: Seconds = 30
     """The limit of one request to the API server."""

@@ -9,6 +9,7 @@ from tenantry_operator.clients.kube import (
     DATABASESERVERS,
     DEPLOYMENTS,
     HTTPROUTES,
+    JOBS,
     MIGRATIONRUNS,
     NAMESPACES,
     SECRETS,
@@ -38,6 +39,7 @@ from tenantry_operator.reconcile.migration import MigrationRunReconciler
 from tenantry_operator.reconcile.server import DatabaseServerReconciler
 from tenantry_operator.reconcile.service import ServiceDeploymentReconciler
 from tenantry_operator.reconcile.tenant import TenantReconciler
+from tenantry_operator.reconcile.tenant_backup import tenant_of_job
 from tenantry_operator.reconcile.tenant_namespace import tenant_of
 from tenantry_operator.running import HealthLimits, Operator
 from tenantry_operator.settings import OperatorSettings
@@ -113,6 +115,7 @@ def watched_resources(settings: OperatorSettings, cache: ObjectCache) -> Sequenc
         Watched(DATABASESERVERS, itself("DatabaseServer")),
         *(of_the_default if settings.own.is_default else ()),
         *(_of_tenants(resource, cache) for resource in (NAMESPACES, *NAMESPACE_CHILDREN)),
+        Watched(JOBS, tenant_of_job, labels=names.LABEL_TENANT, namespace=settings.namespace, metadata_only=True),
         Watched(SECRETS, lambda obj: users_of(obj, cache), namespace=settings.namespace, metadata_only=True),
     )
 

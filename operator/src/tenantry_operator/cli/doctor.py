@@ -10,6 +10,7 @@ from rich.text import Text
 from tenantry_crds import names
 from tenantry_operator.cli.cluster import CLIENT, CallersKube, ClusterPlace, cluster
 from tenantry_operator.cli.detour import Detours
+from tenantry_operator.cli.doctor_backups import check_backups
 from tenantry_operator.cli.doctor_checks import (
     Level,
     Line,
@@ -53,7 +54,7 @@ def doctor(
     """Look at an installation from here, with your rights, and say what to do about what is not well.
 
     Asks for the API server, the CRDs and their version, the operator and its Lease, the DatabaseServers, the registry,
-    your rights and the Tenants. One check that fails hides no other.
+    your rights, the Tenants and the volumes of their backups. One check that fails hides no other.
 
     Ends with 0 when nothing FAILs, 1 otherwise. WARN is for what works now, or cannot be seen from here.
     """
@@ -81,6 +82,7 @@ async def examine(place: ClusterPlace, choice: RegistryChoice, through: Sequence
                 ("servers", check_servers),
                 ("registry", lambda kube: check_registry(kube, servers, place.namespace, choice)),
                 ("tenants", check_tenants),
+                ("backups", lambda kube: check_backups(kube, place.namespace)),
                 ("rights", lambda kube: check_rights(kube, place.namespace)),
             )
             return [first, *[line for check in checks for line in await _checked(check, kube)]]

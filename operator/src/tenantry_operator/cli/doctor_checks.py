@@ -220,6 +220,9 @@ NEEDS: Final = (
     Need("get", "deployments", "doctor, plan", "apps", in_namespace=True),
     Need("get", "leases", "doctor", "coordination.k8s.io", in_namespace=True),
     Need("list", "leases", "doctor", "coordination.k8s.io", in_namespace=True),
+    Need("create", "jobs", "tenant restore", "batch", in_namespace=True),
+    Need("list", "pods", "tenant restore", in_namespace=True),
+    Need("get", "persistentvolumeclaims", "doctor", in_namespace=True),
     Need("get", "customresourcedefinitions", "doctor", "apiextensions.k8s.io"),
     Need("get", "namespaces", "plan"),
 )

@@ -31,7 +31,7 @@ EXIT_CODES: Final = """\
 | 0 | done; for `plan`: there is nothing to do; for `doctor`: nothing fails |
 | 1 | not done, and why is on standard error; for `plan`: refused, blocked, unknown, a mistake in the command line |
 | 2 | a mistake in the command line; for `plan`: there are changes |
-| 3 | `tenant suspend`, `archive`, `resume` and `rotate`: asked for, and not so within `--timeout` |
+| 3 | `tenant suspend`, `archive`, `resume`, `rotate` and `restore`: asked for, and not so within `--timeout` |
 
 `tenant psql` ends as psql does, `operator run` as its own text says.
 """

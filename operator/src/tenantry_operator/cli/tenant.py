@@ -12,7 +12,7 @@ import typer
 
 from tenantry_crds import names
 from tenantry_kit.keys import ENVIRONMENT_PATTERN, EVERY_SCOPE, SCOPES, ApiKey, create_key
-from tenantry_operator.cli import tenant_lifecycle, tenant_psql, tenant_rotate, tenant_show
+from tenantry_operator.cli import tenant_lifecycle, tenant_psql, tenant_restore, tenant_rotate, tenant_show
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, RegistryDatabase, RegistryServer
 from tenantry_operator.cli.registry_access import RegistryPlace, registry
@@ -25,6 +25,7 @@ app.command("psql", epilog=tenant_psql.EPILOG)(tenant_psql.psql)
 app.command("rotate", epilog=tenant_rotate.EPILOG)(tenant_rotate.rotate)
 app.command("suspend", epilog=tenant_lifecycle.SUSPEND_EPILOG)(tenant_lifecycle.suspend)
 app.command("archive", epilog=tenant_lifecycle.ARCHIVE_EPILOG)(tenant_lifecycle.archive)
+app.command("restore", epilog=tenant_restore.EPILOG)(tenant_restore.restore)
 app.command("resume", epilog=tenant_lifecycle.RESUME_EPILOG)(tenant_lifecycle.resume)
 
 CREATE_KEY_EPILOG = (

@@ -8,6 +8,7 @@ from typing import Final
 
 from tenantry_crds import Lifecycle
 from tenantry_operator.model.adoption import Adoption
+from tenantry_operator.model.backup import DesiredBackup, ObservedBackup
 from tenantry_operator.model.credentials import DesiredCredentials, RotationNotes
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.endpoints import Endpoints
@@ -189,6 +190,8 @@ class ObservedTenant:
     namespace: ObservedNamespace | None = None
     sessions: frozenset[str] = frozenset()
     """The logins by which somebody is connected; looked up only when there are two."""
+    backup: ObservedBackup | None = None
+    """The Job that backs the tenant up; looked up only when it is deleted."""
 
 
 class Leaving(StrEnum):
@@ -204,6 +207,8 @@ class Deletion:
     protected: bool
     definition_leaves: bool = False
     """The type itself is being deleted, and that marked every Tenant, whether anybody meant it or not."""
+    backup: DesiredBackup | None = None
+    """What comes before the data is dropped."""
 
 
 @dataclass(frozen=True)

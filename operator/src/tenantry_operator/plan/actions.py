@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenantry_operator.model.backup import ObservedBackup
 from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
 
@@ -260,6 +261,20 @@ class DeleteObject(Action):
     uid: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class StartBackup(Action):
+    """Make the Job that backs the tenant up."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndBackup(Action):
+    """Remove the Job and its pods; what they have written stays."""
+
+    observed: ObservedBackup
+
+
 ServerAction = (
     CreateRole
     | AlterRole
@@ -291,7 +306,9 @@ ServerAction = (
 
 NamespaceAction = CreateObject | ReplaceObject | DeleteObject
 
-TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret | NamespaceAction
+BackupAction = StartBackup | EndBackup
+
+TenantAction = ServerAction | RecordTenant | WriteSecret | DeleteSecret | NamespaceAction | BackupAction
 
 TAKEN_BACK = (
     StripRole,

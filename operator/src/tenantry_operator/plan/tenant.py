@@ -16,6 +16,7 @@ from tenantry_operator.plan import tenant_lifecycle as lifecycle
 from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import whose
+from tenantry_operator.plan.tenant_backup import backup_ended, backup_step
 from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
@@ -51,6 +52,8 @@ class Plan:
     """What is the matter with the namespace; the rest of the plan is carried out all the same."""
     rotation: Rotation | None = field(default=None, compare=False)
     """How it stands with the logins once the plan is done."""
+    waits_for: Problem | None = field(default=None, compare=False)
+    """What the rest of the deletion has to wait for."""
 
     @property
     def is_empty(self) -> bool:
@@ -192,7 +195,10 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
     if missing is not None:
         return Plan(refusal=Refusal(*missing), id=identity)
-    actions = deletion_actions(desired, mine, leaving=deletion.leaving)
+    backup = backup_step(desired, mine)
+    if backup is not None:
+        return Plan(backup.actions, id=identity, waits_for=backup.problem)
+    actions = (*deletion_actions(desired, mine, leaving=deletion.leaving), *backup_ended(mine))
     waits = namespace_waited_for(desired, observed.namespace, leaving=deletion.leaving)
     return Plan(actions, id=identity, namespace_problem=waits)
 

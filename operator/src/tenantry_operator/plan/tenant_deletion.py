@@ -61,6 +61,12 @@ def _delete_secrets(mine: ObservedTenant) -> Iterator[TenantAction]:
 
 def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Keep schemas, data and group roles; nobody can log in, and the services reach nothing."""
+    yield from withdrawal(desired, catalogue)
+    yield from _mark_released(desired.names, catalogue)
+
+
+def withdrawal(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    """Take all access and retire the logins: what is left belongs to the owner, and nobody but him gets at it."""
     names = desired.names
     yield from _close(names, catalogue)
     yield from retirement_actions(names, catalogue, reason=LEAVES)
@@ -68,7 +74,6 @@ def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAct
     for membership in sorted(catalogue.memberships):
         if membership.role in services:
             yield RevokeMembership(membership=membership, reason=LEAVES)
-    yield from _mark_released(names, catalogue)
 
 
 def _close(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:

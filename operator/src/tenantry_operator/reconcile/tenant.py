@@ -36,6 +36,7 @@ from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
 from tenantry_operator.reconcile.tenant_applied import with_drift_rule
+from tenantry_operator.reconcile.tenant_backup import backed_up, look_at_backup
 from tenantry_operator.reconcile.tenant_blocked import Blocked, NeverPlaced, check_place
 from tenantry_operator.reconcile.tenant_conclusion import KIND, Pass, TenantConclusion
 from tenantry_operator.reconcile.tenant_credentials import Timers, count
@@ -242,7 +243,7 @@ class TenantReconciler:
         )
         executed = await execution.run(desired, observed, plan.actions)
         problem = executed.problem or self._taken_back.again(desired.names.name, executed.done)
-        problem = problem or refused or held_problem(plan.held, desired, observed)
+        problem = problem or refused or plan.waits_for or held_problem(plan.held, desired, observed)
         count_drift(self._metrics, tenant, plan, done=executed.done)
         count(self._metrics, plan.actions, executed.done)
         complete = problem is None
@@ -270,6 +271,7 @@ class TenantReconciler:
             secret_version=version,
             drift=drift_told(tenant, desired, plan),
             children=execution.children.after(observed.namespace),
+            backed_up=backed_up(observed, executed.done),
         )
 
     async def _read_registry(self, registry: ServerAddress, name: str) -> Registered:
@@ -296,7 +298,10 @@ class TenantReconciler:
         if registered.released is None:
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, "the registry has no released revision yet"))
         now, settings = self._clock.now(), self._settings
-        build = partial(desired_tenant, address=address, settings=settings, released=registered.released, now=now)
+        server = self._addresses.server(choice.server)
+        build = partial(
+            desired_tenant, address=address, settings=settings, released=registered.released, now=now, server=server
+        )
         return address, with_drift_rule(build(tenant), tenant, row.applied if row else None, build=build)
 
     async def _observe(
@@ -314,7 +319,10 @@ class TenantReconciler:
                 raise NeverPlaced from error
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
         namespace = await look_at_namespace(self._kube, desired.namespace)
-        observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace)
+        backup = await look_at_backup(
+            self._kube, self._cache, tenant, namespace=self._settings.namespace, desired=desired, now=self._clock.now()
+        )
+        observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace, backup=backup)
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
             return observed, facts, prepared

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tenantry_crds import ConditionType, Tenant, TenantPhase, absent
 from tenantry_crds import names as api
+from tenantry_crds.reasons import Reason
 from tenantry_operator.clients.kube import TENANTS, Kube, RawObject
 from tenantry_operator.engine.cache import ObjectCache, asked_for
 from tenantry_operator.engine.clock import Clock
@@ -42,6 +43,8 @@ class Pass:
     """What all this was concluded from; None when it is not known any more."""
     drift: DriftTold = NOTHING_TOLD
     children: Children = frozenset()
+    backed_up: str | None = None
+    """Where the backup is, said by the pass that dropped what is in it."""
 
 
 class TenantConclusion:
@@ -138,6 +141,11 @@ class TenantConclusion:
         for event in told:
             await self._kube.event(
                 about=body, type=event.type, reason=event.reason, message=event.message, action=event.action
+            )
+        if done.backed_up:
+            logger.info("Tenant backed up", extra={"tenant": tenant.metadata.name, "backup": done.backed_up})
+            await self._kube.event(
+                about=body, type="Normal", reason=Reason.BACKED_UP, message=done.backed_up, action="Delete"
             )
         if done.done:
             said = dict(Counter(type(action).__name__ for action in done.done))

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from tenantry_crds import DeletionPolicy, DeletionProtection, Tenant, absent
+from tenantry_crds import DatabaseServer, DeletionPolicy, DeletionProtection, Tenant, absent
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
@@ -12,18 +12,26 @@ from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.shard import shard_of
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Grant, Leaving, Place
+from tenantry_operator.reconcile.tenant_backup import desired_backup
 from tenantry_operator.reconcile.tenant_credentials import desired_credentials
 from tenantry_operator.reconcile.tenant_namespace import desired_namespace
 from tenantry_operator.settings import OperatorSettings
 
 
 def desired_tenant(
-    tenant: Tenant, address: ServerAddress, *, settings: OperatorSettings, released: str, now: datetime
+    tenant: Tenant,
+    address: ServerAddress,
+    *,
+    settings: OperatorSettings,
+    released: str,
+    now: datetime,
+    server: DatabaseServer | None = None,
 ) -> DesiredTenant:
     """Say what the Tenant asks for, with all that it leaves out."""
     spec, names, isolation = tenant.spec, TenantNames(tenant.metadata.name), Isolation(tenant.spec.isolation)
     layout = layout_of(names, isolation, server=address.name, database=address.database)
-    leaving = Leaving.DELETE if absent.deletion_policy(spec) is DeletionPolicy.DELETE else Leaving.RETAIN
+    leaving = Leaving.RETAIN if absent.deletion_policy(spec) is DeletionPolicy.RETAIN else Leaving.DELETE
+    backup = desired_backup(tenant, server, settings)
     protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
     return DesiredTenant(
         names=names,
@@ -40,7 +48,7 @@ def desired_tenant(
         settings=frozenset(absent.settings(spec).items()),
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),
-        deletion=Deletion(leaving, protected) if tenant.metadata.is_terminating else None,
+        deletion=Deletion(leaving, protected, backup=backup) if tenant.metadata.is_terminating else None,
         namespace=desired_namespace(spec, names.name),
         isolation=isolation,
         shard=shard_of(tenant.metadata.labels) or None,

@@ -128,7 +128,7 @@ def _changes(changes: Sequence[Action], told: DriftTold) -> Iterator[Event]:
 
 
 def _gone(tenant: Tenant) -> Event:
-    if absent.deletion_policy(tenant.spec) is DeletionPolicy.DELETE:
+    if absent.deletion_policy(tenant.spec) is not DeletionPolicy.RETAIN:
         return Event("Normal", Reason.DELETED, "schemas, roles and credentials were dropped", "Delete")
     return Event("Normal", Reason.RELEASED, "schemas and group roles are kept; the login is gone", "Release")
 

@@ -25,6 +25,7 @@ from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
 from tenantry_operator.observe.tenant import parse_facts, read_facts
 from tenantry_operator.plan.actions import (
+    BackupAction,
     CreateObject,
     DeleteObject,
     DeleteSecret,
@@ -42,6 +43,7 @@ from tenantry_operator.plan.actions import (
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
+from tenantry_operator.reconcile.tenant_backup import apply_on_backup
 from tenantry_operator.reconcile.tenant_blockers import Watched, blockers_watched, locked
 from tenantry_operator.reconcile.tenant_namespace import ChildVersions, is_namespace_itself, namespace_refused
 
@@ -164,6 +166,8 @@ class TenantExecution:
                         await record(connection, action, desired)
                 elif isinstance(action, WriteSecret) and action.login in self._owed:
                     continue  # its login has not got the password; why is known already
+                elif isinstance(action, BackupAction):
+                    await apply_on_backup(self._kube, action)
                 else:
                     await self._on_secret(action, desired, observed)
                 self._done(executed, action)
@@ -304,7 +308,7 @@ def _where(action: TenantAction) -> str:
         return "elsewhere"
     if isinstance(action, CreateObject | ReplaceObject | DeleteObject):
         return "namespace"
-    return "cluster" if isinstance(action, WriteSecret | DeleteSecret) else "server"
+    return "cluster" if isinstance(action, WriteSecret | DeleteSecret | BackupAction) else "server"
 
 
 def _problem_of(failed: Failed) -> Problem:

@@ -10,6 +10,7 @@ from tenantry_crds.names import API_VERSION
 
 Body = dict[str, JsonValue]
 
+BACKUP: Body = {"destination": {"volume": {"claimName": "backups"}}}
 CANARY: Body = {"matchLabels": {"tier": "canary"}}
 
 SPECS: Mapping[str, Body] = {
@@ -109,6 +110,12 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         before=example("Tenant", "namespace-rule", namespace={"quota": {"pods": "5"}}),
         accepted=example("Tenant", "namespace-rule", namespace={"quota": {"pods": "6"}}),
         refused=example("Tenant", "namespace-rule", namespace={"name": "other", "quota": {"pods": "5"}}),
+    ),
+    RuleExample(
+        rule="tenant-backup-has-a-destination",
+        field="spec.backup",
+        accepted=example("Tenant", "backup-rule", deletionPolicy="BackupThenDelete", backup=BACKUP),
+        refused=example("Tenant", "backup-rule", deletionPolicy="BackupThenDelete"),
     ),
     RuleExample(
         rule="tenant-namespace-is-not-the-systems",

@@ -6,7 +6,9 @@ It knows what Postgres does by itself, such as that a dropped role leaves no mem
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from tenantry_crds.names import ANNOTATION_DESTINATION, ANNOTATION_OWNER_UID
 from tenantry_operator.apply.tenant import units
+from tenantry_operator.model.backup import JobState, ObservedBackup
 from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
 from tenantry_operator.model.tenant import (
@@ -50,6 +52,7 @@ class TenantModel:
     ended: tuple[str, ...] = ()
     """The logins whose sessions were ended, in order."""
     namespace: NamespaceModel = field(default_factory=NamespaceModel)
+    backup: ObservedBackup | None = None
 
     @property
     def names(self) -> TenantNames:
@@ -71,6 +74,7 @@ class TenantModel:
             stale_secrets=others,
             sessions=self.sessions & {*self.names.logins},
             namespace=self.namespace.observe(),
+            backup=self.backup,
         )
 
     @property
@@ -104,6 +108,8 @@ class TenantModel:
             do.DropData: self._drop,
             do.CreateRole: self._create_role,
             do.CreateSchema: self._create_schema,
+            do.StartBackup: self._start_backup,
+            do.EndBackup: self._end_backup,
         }
         if isinstance(action, do.NamespaceAction):
             self.namespace.play(action)
@@ -309,6 +315,25 @@ class TenantModel:
             raise Impossible("something was forgotten")
         self.catalogue = Catalogue()
 
+    def _start_backup(self, action: do.StartBackup) -> None:
+        if self.backup is not None:
+            raise Impossible("the Job exists")
+        metadata = action.body["metadata"]
+        self.made += 1
+        destination = metadata["annotations"][ANNOTATION_DESTINATION]
+        self.backup = ObservedBackup(
+            metadata["name"],
+            metadata["namespace"],
+            f"job-{self.made}",
+            ours=metadata["annotations"][ANNOTATION_OWNER_UID] == self.desired.uid,
+            destination=destination,
+            state=JobState.RUNNING,
+        )
+
+    def _end_backup(self, action: do.EndBackup) -> None:
+        if self.backup is not None and self.backup.uid == action.observed.uid:
+            self.backup = None
+
     def _record(self, action: do.RecordTenant) -> None:
         place = self.desired.place
         self.keys_revoked = self.keys_revoked or action.revoke_keys
@@ -323,14 +348,25 @@ class TenantModel:
         )
 
 
+BY_ITSELF = (
+    do.RecordTenant,
+    do.WriteSecret,
+    do.DeleteSecret,
+    do.LeaveDatabase,
+    do.CreateObject,
+    do.ReplaceObject,
+    do.DeleteObject,
+    do.StartBackup,
+    do.EndBackup,
+)
+
+
 def in_steps(actions: Iterable[do.TenantAction]) -> list[tuple[do.TenantAction, ...]]:
     """Split a plan where a process may die: between transactions, and around each write elsewhere."""
     steps: list[tuple[do.TenantAction, ...]] = []
     here: list[do.ServerAction] = []
     for action in actions:
-        if isinstance(
-            action, do.RecordTenant | do.WriteSecret | do.DeleteSecret | do.LeaveDatabase | do.NamespaceAction
-        ):
+        if isinstance(action, BY_ITSELF):
             steps += [*units(here), (action,)]
             here = []
         else:

@@ -6,7 +6,7 @@ There is no watch: `reconcile` lists what there is, runs passes until one has no
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,8 +20,10 @@ from tenantry_operator.clients.kube import (
     CONFIGMAPS,
     DATABASESERVERS,
     EVENTS,
+    JOBS,
     MIGRATIONRUNS,
     NAMESPACES,
+    PODS,
     SECRETS,
     TENANTS,
     AlreadyExists,
@@ -159,8 +161,8 @@ class TenantWorld:
 
     async def refresh(self) -> None:
         """Bring the cache to what the API server has, as the watch would."""
-        for resource in (TENANTS, DATABASESERVERS, MIGRATIONRUNS, SECRETS, *TENANT_OWNED):
-            namespace = self.settings.namespace if resource is SECRETS else None
+        for resource in (TENANTS, DATABASESERVERS, MIGRATIONRUNS, SECRETS, JOBS, *TENANT_OWNED):
+            namespace = self.settings.namespace if resource in {SECRETS, JOBS} else None
             whole = resource in {TENANTS, DATABASESERVERS, MIGRATIONRUNS}
             labels = api.LABEL_TENANT if resource in TENANT_OWNED else None
             found = await self.kube.list(resource, namespace=namespace, labels=labels, metadata_only=not whole)
@@ -328,7 +330,8 @@ def build_world(
 ) -> TenantWorld:
     """Put one process's parts together; `more` are settings."""
     known = {"namespace": namespace, "registry_server": SERVER, "installation_id": INSTALLATION}
-    settings = OperatorSettings(**{**known, "pod_name": "operator-0", **more})
+    jobs = {"job_pod": {"image": "tenantry.example/operator:1"}}
+    settings = OperatorSettings(**{**known, "pod_name": "operator-0", **jobs, **more})
     cache, clock, metrics = ObjectCache(), SystemClock(), Metrics()
     servers = Servers("tenantry:operator-0:1")
     addresses = Addresses(kube, cache, namespace=namespace, registry_server=SERVER, clock=clock)
@@ -371,8 +374,9 @@ async def _clean(world: TenantWorld) -> None:
     for body in await world.kube.list(EVENTS, namespace="default"):
         if body.get("reportingController") == "tenantry-operator":
             await world.kube.delete(EVENTS, body["metadata"]["name"], namespace="default")
-    for body in await world.kube.list(SECRETS, namespace=world.settings.namespace):
-        await world.kube.delete(SECRETS, body["metadata"]["name"], namespace=world.settings.namespace)
+    for resource in (SECRETS, JOBS, PODS):
+        for body in await world.kube.list(resource, namespace=world.settings.namespace):
+            await world.kube.delete(resource, body["metadata"]["name"], namespace=world.settings.namespace)
     await world.kube.delete(CONFIGMAPS, BREAKER, namespace=world.settings.namespace)
     world.postgres.start()
     clean_postgres(world.postgres, operator=world.operator)
@@ -384,8 +388,8 @@ def clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
     with postgres.connect() as connection:
         for database in DATABASES:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
-        roles = [row[0] for row in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
-        for role in _ours(roles, operator=operator.user):
+        roles = [str(name) for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
+        for role in (one for one in roles if re.match(SYSTEM_ROLES, one) and one != operator.user):
             connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
         connection.execute(sql.SQL("CREATE DATABASE app OWNER {}").format(me))
@@ -394,7 +398,3 @@ def clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
             sql.SQL("ALTER ROLE {} PASSWORD {} LOGIN CREATEROLE CREATEDB NOSUPERUSER").format(me, password)
         )
         connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(me))
-
-
-def _ours(roles: Iterable[str], *, operator: str) -> Sequence[str]:
-    return [role for role in roles if re.match(SYSTEM_ROLES, role) and role != operator]

@@ -1,0 +1,129 @@
+"""What a Job is told, and what it writes down beside a backup."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BackupError(Exception):
+    """The Job cannot do what it was told; the message is for people, and nothing was dropped or written over."""
+
+
+class Value(BaseModel):
+    """A frozen value; what a later version added is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Server(Value):
+    name: str
+    host: str
+    port: int
+    database: str
+    sslmode: str
+
+
+class Part(Value):
+    """One schema: where it is, and the role that reads it and owns what is restored of it."""
+
+    schema_name: str = Field(alias="schema")
+    database: str
+    role: str
+
+
+class DumpOrder(Value):
+    tenant: str
+    id: str
+    uid: str
+    installation: str
+    isolation: str
+    marker: str | None
+    owner: str
+    revision: str | None
+    server: Server
+    parts: tuple[Part, ...]
+    roles: tuple[str, ...]
+    spec: dict[str, Any] = Field(default_factory=dict)
+
+
+class Content(Value):
+    """What is in a schema, so that two can be compared: counts of objects, and rows with a digest by table."""
+
+    objects: Mapping[str, int]
+    tables: Mapping[str, str]
+    """Rows and digest; of a sequence its last value."""
+
+
+class KeptFile(Value):
+    name: str
+    size: int
+    sha256: str
+
+
+class KeptPart(Value):
+    schema_name: str = Field(alias="schema")
+    role: str
+    file: KeptFile
+    content: Content
+
+
+class LargeObjects(Value):
+    """The large objects of the tenant's owner, which pg_dump does not take along with a schema."""
+
+    file: KeptFile
+    count: int
+    digest: str
+
+
+class Manifest(Value):
+    """Written last, beside the files: a folder without it is no backup."""
+
+    format: int = 1
+    tenant: str
+    id: str
+    uid: str
+    installation: str
+    isolation: str
+    made_at: str
+    server: str
+    server_version: int
+    client_version: str
+    revision: str | None
+    owner: str
+    roles: tuple[str, ...]
+    parts: tuple[KeptPart, ...]
+    large_objects: LargeObjects | None = None
+    spec: dict[str, Any] = Field(default_factory=dict)
+    verified_on: int
+    """The version of the server on which it was restored for a trial."""
+
+    @property
+    def rows(self) -> int:
+        counts = [text.partition(" ")[0] for part in self.parts for text in part.content.tables.values()]
+        return sum(int(count) for count in counts if count.isdigit())
+
+    @property
+    def files(self) -> tuple[KeptFile, ...]:
+        large = (self.large_objects.file,) if self.large_objects else ()
+        return (*(part.file for part in self.parts), *large)
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+class RestoreOrder(Value):
+    """`path` names the backup below the place; empty is the newest of the tenant."""
+
+    tenant: str
+    installation: str
+    isolation: str
+    path: str = ""
+    owner: str
+    roles: tuple[str, ...]
+    """The group roles that a tenant of this name has."""
+    parts: tuple[Part, ...]
+    server: Server
+    registry: Server
+    service_login: str

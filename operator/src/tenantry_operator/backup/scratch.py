@@ -1,0 +1,112 @@
+"""The database in which a backup is restored for a trial, and nothing else ever."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from tenantry_operator.backup.orders import BackupError
+from tenantry_operator.backup.servers import Connection, Reach, Say
+
+FOUND: Final = """
+SELECT shobj_description(d.oid, 'pg_database'), pg_get_userbyid(d.datdba) = current_user
+FROM pg_database d WHERE d.datname = %s
+"""
+OURS: Final = "SELECT NOT rolcreatedb FROM pg_roles WHERE rolname = current_user"
+SOURCE: Final = "SELECT to_jsonb(d), pg_encoding_to_char(d.encoding) FROM pg_database d WHERE datname = %s"
+EXTENSIONS: Final = """
+SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname <> 'plpgsql' ORDER BY e.oid
+"""
+USED: Final = "SELECT count(*) FROM pg_class WHERE relnamespace >= 16384 OR oid >= 16384"
+
+
+def scratch_name(uid: str) -> str:
+    return f"tenantry_scratch_{sha256(uid.encode()).hexdigest()[:12]}"
+
+
+def scratch_mark(uid: str, installation: str) -> str:
+    """Return the comment that a database bears which may be dropped."""
+    return json.dumps({"scratch": uid, "operator": installation})
+
+
+@contextmanager
+def scratch_database(
+    reach: Reach, connection: Connection, *, like: str, name: str, mark: str, say: Say
+) -> Iterator[str]:
+    """Make an empty database like another one, and drop it at the end; what a killed attempt left is dropped before.
+
+    Raises BackupError.
+    """
+    _remove(reach, connection, name, mark)
+    _make(connection, name, mark, like=like)
+    say(f"made the database {name} for the trial")
+    try:
+        with reach.session(like) as source, reach.session(name) as fresh:
+            _extend(fresh, source.execute(EXTENSIONS).fetchall())
+        yield name
+    finally:
+        if not connection.closed:
+            _remove(reach, connection, name, mark)
+
+
+def _make(connection: Connection, name: str, mark: str, *, like: str) -> None:
+    lacking = connection.execute(OURS).fetchone()
+    if lacking is None or lacking[0]:
+        raise BackupError("the operator's login has no CREATEDB, which the test restore needs: ALTER ROLE … CREATEDB")
+    row = connection.execute(SOURCE, (like,)).fetchone()
+    if row is None:
+        raise BackupError(f"there is no database {like}")
+    options = sql.SQL(" ").join(_options(*row))
+    connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), options))
+    connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(mark)))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+
+def _options(source: dict[str, Any], encoding: str) -> Iterator[sql.Composed]:
+    """Say how the new one sorts and writes: as its source, whose comparisons a constraint may rely on."""
+    yield sql.SQL("ENCODING {}").format(sql.Literal(encoding))
+    yield sql.SQL("LC_COLLATE {} LC_CTYPE {}").format(
+        sql.Literal(source["datcollate"]), sql.Literal(source["datctype"])
+    )
+    locale = source.get("datlocale") or source.get("daticulocale")
+    if source.get("datlocprovider") == "i":
+        yield sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale))
+    elif source.get("datlocprovider") == "b":
+        yield sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale))
+
+
+def _extend(fresh: Connection, extensions: list[tuple[Any, ...]]) -> None:
+    """Make the extensions that the source has. One that is not ours to make is missed by the restore, if at all."""
+    for extension, schema in extensions:
+        try:
+            with fresh.transaction():
+                fresh.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+                make = sql.SQL("CREATE EXTENSION {} SCHEMA {}")
+                fresh.execute(make.format(sql.Identifier(extension), sql.Identifier(schema)))
+                fresh.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO PUBLIC").format(sql.Identifier(schema)))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFile, psycopg.errors.DuplicateObject):
+            continue
+
+
+def _remove(reach: Reach, connection: Connection, name: str, mark: str) -> None:
+    """Drop the database if it bears our mark; an empty one of ours without any was being made. Raises BackupError."""
+    row = connection.execute(FOUND, (name,)).fetchone()
+    if row is None:
+        return
+    comment, owned = row
+    if comment != mark and not (comment is None and owned and _is_empty(reach, name)):
+        raise BackupError(
+            f"database {name} exists and does not bear the mark of this trial; it is left alone: remove it"
+        )
+    connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _is_empty(reach: Reach, name: str) -> bool:
+    with reach.session(name) as there:
+        row = there.execute(USED).fetchone()
+    return row is not None and row[0] == 0

@@ -1,0 +1,76 @@
+"""The last backup of a Tenant that is deleted with BackupThenDelete: what is wanted of it, and what was seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True)
+class VolumeDestination:
+    """A PersistentVolumeClaim in the operator's namespace."""
+
+    claim: str
+
+    @property
+    def place(self) -> str:
+        """Where backups are, as `tenantry tenant restore --from` takes it."""
+        return f"volume://{self.claim}"
+
+
+@dataclass(frozen=True)
+class JobPod:
+    """How the pods of Jobs are run; without an image there can be none."""
+
+    image: str = ""
+    pull_policy: str = "IfNotPresent"
+    pull_secrets: Sequence[str] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerSecrets:
+    """The Secrets in the operator's namespace by which a pod logs in to a server."""
+
+    credentials: str
+    ca: tuple[str, str] | None = None
+    """Name and key."""
+
+
+@dataclass(frozen=True)
+class DesiredBackup:
+    """Where the backup of a Tenant goes, and how it is made."""
+
+    job: str
+    namespace: str
+    destination: VolumeDestination | None
+    pod: JobPod
+    secrets: ServerSecrets
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The Tenant's own, which is kept beside its data."""
+
+
+class JobState(StrEnum):
+    RUNNING = "Running"
+    VERIFIED = "Verified"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class ObservedBackup:
+    """The Job of a Tenant's backup. It is Verified only by the word of its own end."""
+
+    name: str
+    namespace: str
+    uid: str
+    ours: bool
+    """Whether it was made for this very Tenant."""
+    destination: str
+    state: JobState
+    said: str = ""
+    """What its last pod said, or what keeps the pod from running."""
+    ended_for: timedelta = timedelta()
+    """For how long it has ended."""

@@ -1,0 +1,85 @@
+"""The backup in a Tenant's pass: what is asked for, which Job there is, whose business a Job's change is."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tenantry_crds import DatabaseServer, DeletionPolicy, Tenant, absent
+from tenantry_crds import names as api
+from tenantry_operator.clients.kube import JOBS, Kube, RawObject
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.backup import (
+    DesiredBackup,
+    JobPod,
+    JobState,
+    ObservedBackup,
+    ServerSecrets,
+    VolumeDestination,
+)
+from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
+from tenantry_operator.observe.backup import observe_backup
+from tenantry_operator.plan.actions import BackupAction, DropData, EndBackup, TenantAction
+from tenantry_operator.plan.backup_manifests import job_name
+from tenantry_operator.settings import OperatorSettings
+
+VERB = "backup"
+
+
+def desired_backup(tenant: Tenant, server: DatabaseServer | None, settings: OperatorSettings) -> DesiredBackup | None:
+    """Say what is to be made before the Tenant's data is dropped; None when its policy asks for nothing."""
+    if absent.deletion_policy(tenant.spec) is not DeletionPolicy.BACKUP_THEN_DELETE:
+        return None
+    given = tenant.spec.backup
+    return DesiredBackup(
+        job=job_name(VERB, tenant.metadata.name, tenant.metadata.uid),
+        namespace=settings.namespace,
+        destination=VolumeDestination(given.destination.volume.claim_name) if given else None,
+        pod=settings.job_pod or JobPod(),
+        secrets=server_secrets(server) if server else ServerSecrets(""),
+        spec=tenant.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+    )
+
+
+def server_secrets(server: DatabaseServer) -> ServerSecrets:
+    """Name the Secrets by which one logs in to the server."""
+    reference = server.spec.tls.ca_secret_ref if server.spec.tls else None
+    ca = (reference.name, absent.ca_key(server.spec)) if reference else None
+    return ServerSecrets(server.spec.credentials_secret_ref.name, ca)
+
+
+async def look_at_backup(
+    kube: Kube, cache: ObjectCache, tenant: Tenant, *, namespace: str, desired: DesiredTenant, now: datetime
+) -> ObservedBackup | None:
+    """Return the Job of a Tenant that leaves. Raises ApiError.
+
+    Without a backup in its policy only a Job that the watch knows is looked at: one is left when the policy changed.
+    """
+    if desired.deletion is None:
+        return None
+    name = job_name(VERB, tenant.metadata.name, tenant.metadata.uid)
+    if desired.deletion.backup is None and cache.get(Key(JOBS.kind, name, namespace)) is None:
+        return None
+    return await observe_backup(kube, name, namespace, owner_uid=tenant.metadata.uid, now=now)
+
+
+async def apply_on_backup(kube: Kube, action: BackupAction) -> None:
+    """Make the Job, or remove that very one. Raises ApiError."""
+    if isinstance(action, EndBackup):
+        job = action.observed
+        await kube.delete(JOBS, job.name, namespace=job.namespace, uid=job.uid)
+    else:
+        await kube.create(JOBS, dict(action.body))
+
+
+def backed_up(observed: ObservedTenant, done: Sequence[TenantAction]) -> str | None:
+    """Say where the backup is of what a pass dropped; None when it dropped nothing, or without one."""
+    job = observed.backup
+    if job is None or job.state is not JobState.VERIFIED or not any(isinstance(action, DropData) for action in done):
+        return None
+    return job.said or f"Job {job.name} made a verified backup in {job.destination}"
+
+
+def tenant_of_job(job: RawObject) -> Sequence[Key]:
+    """Name the Tenant that a Job was made for."""
+    owner = (job["metadata"].get("labels") or {}).get(api.LABEL_TENANT)
+    return (Key("Tenant", owner),) if owner else ()

@@ -1,0 +1,215 @@
+"""With BackupThenDelete nothing is dropped that is not, as it is, in a verified backup, whatever happens and dies."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tenantry_crds.reasons import Reason
+from tenantry_operator.model.backup import DesiredBackup, JobPod, JobState, ServerSecrets, VolumeDestination
+from tenantry_operator.model.names import service_login
+from tenantry_operator.model.tenant import Deletion, Leaving, Membership, RowState
+from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.backup_manifests import job_name
+from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_operator.plan.tenant_backup import RETRY_AFTER
+from tenantry_testing.tenant_damages import NAMES, make_desired
+from tenantry_testing.tenant_model import TenantModel, in_steps
+
+BACKUP = DesiredBackup(
+    job=job_name("backup", "acme", "uid-1"),
+    namespace="tenantry-system",
+    destination=VolumeDestination("backups"),
+    pod=JobPod(image="tenantry.example/operator:1"),
+    secrets=ServerSecrets("primary-operator"),
+)
+
+
+@dataclass
+class Departure:
+    """A Tenant on its way out, the rows that it has, and what of them each Job has verified."""
+
+    model: TenantModel
+    rows: int = 0
+    verified: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+    def plan(self) -> Plan:
+        return plan_tenant(self.model.desired, self.model.observe())
+
+    def run(self, steps: int = 1000) -> Plan:
+        """Make a pass that dies after some steps."""
+        plan = self.plan()
+        for step in in_steps(plan.actions)[:steps]:
+            for action in step:
+                if isinstance(action, do.DropData):
+                    job = self.model.backup
+                    assert job is not None
+                    assert job.destination == self.destination
+                    assert self.verified.get(job.uid) == self.rows
+                    self.dropped += 1
+                self.model.play(action)
+        return plan
+
+    @property
+    def destination(self) -> str:
+        deletion = self.model.desired.deletion
+        assert deletion is not None
+        assert deletion.backup is not None
+        assert deletion.backup.destination is not None
+        return deletion.backup.destination.place
+
+    def job(self, state: JobState, *, ended_for: timedelta = timedelta()) -> None:
+        job = self.model.backup
+        if job is not None and job.state is JobState.RUNNING:
+            said = "no space left on device" if state is JobState.FAILED else ""
+            self.model.backup = replace(job, state=state, said=said, ended_for=ended_for)
+            if state is JobState.VERIFIED:
+                self.verified[job.uid] = self.rows
+
+    def reopen(self) -> None:
+        if NAMES.app in self.model.catalogue.roles:
+            self.model.alter_role(NAMES.app, login=True)
+            self.rows += 1
+
+    def serve(self) -> None:
+        """Let a hand give a service its way in again."""
+        role = NAMES.service_role("accounts")
+        if role in self.model.catalogue.roles:
+            given = self.model.catalogue.memberships | {Membership(role, service_login("accounts"))}
+            self.model.catalogue = replace(self.model.catalogue, memberships=given)
+            self.rows += 1
+
+    def lose(self) -> None:
+        self.model.backup = None
+
+    def age(self) -> None:
+        if self.model.backup is not None:
+            self.model.backup = replace(self.model.backup, ended_for=RETRY_AFTER)
+
+    def move(self) -> None:
+        deletion = self.model.desired.deletion
+        assert deletion is not None
+        elsewhere = replace(BACKUP, destination=VolumeDestination(f"backups-{len(self.verified)}"))
+        self.model.desired = replace(self.model.desired, deletion=replace(deletion, backup=elsewhere))
+
+    def happen(self, what: str | int) -> None:
+        happens = {
+            "verified": lambda: self.job(JobState.VERIFIED),
+            "failed": lambda: self.job(JobState.FAILED),
+            "reopen": self.reopen,
+            "serve": self.serve,
+            "lose": self.lose,
+            "age": self.age,
+            "move": self.move,
+        }
+        if isinstance(what, int):
+            self.run(what)
+        else:
+            happens[what]()
+
+
+def leaving(**changes: object) -> Departure:
+    model = TenantModel(make_desired())
+    model.play_all(plan_tenant(model.desired, model.observe()).actions)
+    backup = replace(BACKUP, **changes)  # type: ignore[arg-type]
+    deletion = Deletion(Leaving.DELETE, protected=False, backup=backup)
+    model.desired = replace(model.desired, deletion=deletion)
+    return Departure(model)
+
+
+happenings = st.lists(
+    st.one_of(
+        st.integers(0, 9), st.sampled_from(["verified", "failed", "reopen", "serve", "lose", "age", "move", "verified"])
+    ),
+    max_size=25,
+)
+
+
+@given(happenings)
+@example([9, 9, "verified", "reopen"])
+@example([9, 9, "verified", "serve"])
+@example([9, 9, "verified", "reopen", 1])
+@example([9, 9, "verified", "move"])
+@example([9, 9, "verified", 1, "lose"])
+def test_what_is_dropped_is_in_a_verified_backup(events: list[str | int]) -> None:
+    gone = leaving()
+    for event in events:
+        gone.happen(event)
+    for _ in range(6):
+        plan = gone.run()
+        assert plan.refusal is None
+        gone.job(JobState.VERIFIED)
+        gone.age()
+    assert gone.plan().is_empty
+    assert gone.plan().waits_for is None
+    assert gone.dropped == 1
+    assert gone.model.catalogue.schemas == {}
+    assert gone.model.backup is None
+    assert gone.model.row is not None
+    assert gone.model.row.state is RowState.DELETED
+
+
+def test_access_is_taken_before_the_job_is_made() -> None:
+    gone = leaving()
+    first = gone.run()
+    assert not any(isinstance(action, do.StartBackup) for action in first.actions)
+    assert gone.model.live_logins() == set()
+    assert gone.model.row is not None
+    assert gone.model.row.state is RowState.ARCHIVED
+    assert [type(action) for action in gone.run().actions] == [do.StartBackup]
+    waits = gone.plan()
+    assert waits.actions == ()
+    assert waits.waits_for is not None
+    assert waits.waits_for.reason is Reason.BACKING_UP
+    assert "volume://backups" in waits.waits_for.message
+
+
+def test_a_failed_job_is_shown_and_after_a_while_made_anew() -> None:
+    gone = leaving()
+    gone.run()
+    gone.run()
+    gone.job(JobState.FAILED)
+    waits = gone.plan().waits_for
+    assert gone.plan().actions == ()
+    assert waits is not None
+    assert (waits.reason, waits.lasting) == (Reason.BACKUP_FAILED, False)
+    assert "no space left on device" in waits.message
+    gone.age()
+    assert [type(action) for action in gone.run().actions] == [do.EndBackup]
+    assert [type(action) for action in gone.run().actions] == [do.StartBackup]
+
+
+def test_a_job_of_somebody_else_is_left_alone() -> None:
+    gone = leaving()
+    gone.run()
+    gone.run()
+    assert gone.model.backup is not None
+    gone.model.backup = replace(gone.model.backup, ours=False, state=JobState.VERIFIED)
+    plan = gone.plan()
+    assert plan.actions == ()
+    assert plan.waits_for is not None
+    assert (plan.waits_for.reason, plan.waits_for.lasting) == (Reason.NOT_OURS, True)
+
+
+@pytest.mark.parametrize("changes", [{"destination": None}, {"pod": JobPod()}])
+def test_without_a_destination_or_an_image_nothing_is_dropped(changes: dict[str, object]) -> None:
+    gone = leaving(**changes)
+    gone.run()
+    plan = gone.run()
+    assert plan.actions == ()
+    assert plan.waits_for is not None
+    assert (plan.waits_for.reason, plan.waits_for.lasting) == (Reason.BACKUP_FAILED, True)
+    assert gone.model.catalogue.schemas != {}
+
+
+def test_another_policy_ends_the_job() -> None:
+    gone = leaving()
+    gone.run()
+    gone.run()
+    gone.model.desired = replace(gone.model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+    gone.run()
+    assert gone.model.backup is None
+    assert set(gone.model.catalogue.schemas) == set(NAMES.schemas)

@@ -1,0 +1,265 @@
+"""The parts of a backup by themselves: the Job and what its pods say, the client's version, the volume, the content."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenantry_crds.absent import deletion_policy
+from tenantry_crds.tenant import TenantSpec
+from tenantry_operator.backup.__main__ import main
+from tenantry_operator.backup.content import check_same
+from tenantry_operator.backup.orders import BackupError, Content, DumpOrder, KeptFile, Manifest, RestoreOrder
+from tenantry_operator.backup.programs import Client
+from tenantry_operator.backup.store import VolumeStore
+from tenantry_operator.cli.doctor_backups import claim_line, claims_named
+from tenantry_operator.cli.doctor_checks import Level
+from tenantry_operator.cli.failure import CommandFailed
+from tenantry_operator.cli.tenant_restore import parse_source
+from tenantry_operator.model.backup import DesiredBackup, JobPod, JobState, ServerSecrets, VolumeDestination
+from tenantry_operator.model.isolation import Isolation, layout_of
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.observe.backup import as_observed
+from tenantry_operator.plan.backup_manifests import backup_job, job_name, restore_order
+from tenantry_operator.plan.tenant import plan_tenant
+from tenantry_operator.settings import OperatorSettings
+from tenantry_testing.crd_examples import BACKUP
+from tenantry_testing.rights import job_ended
+from tenantry_testing.tenant_damages import make_desired
+from tenantry_testing.tenant_model import TenantModel
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+METADATA = {
+    "name": "backup-acme-1",
+    "namespace": "tenantry-system",
+    "uid": "job-1",
+    "annotations": {"tenantry.dev/owner-uid": "uid-1", "tenantry.dev/destination": "volume://backups"},
+}
+
+
+def seen(status: dict[str, Any], *pods: dict[str, Any], **metadata: Any) -> Any:
+    bodies = [
+        {
+            "metadata": {"creationTimestamp": f"2026-01-02T03:0{n}:00Z", "ownerReferences": [{"uid": "job-1"}]},
+            "status": pod,
+        }
+        for n, pod in enumerate(pods)
+    ]
+    body = {"metadata": {**METADATA, **metadata}, "status": status}
+    return as_observed(body, bodies, owner_uid="uid-1", now=NOW)
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"state": state}]}
+
+
+def test_a_job_is_verified_by_its_own_end_alone() -> None:
+    assert seen({}).state is JobState.RUNNING
+    assert seen({"succeeded": 1}, container(terminated={"exitCode": 0, "message": "done"})).state is JobState.RUNNING
+    failed = seen(job_ended("Failed", now=NOW - timedelta(minutes=3), message="BackoffLimitExceeded"))
+    assert (failed.state, failed.ended_for, failed.said) == (
+        JobState.FAILED, timedelta(minutes=3), "BackoffLimitExceeded",
+    )  # fmt: skip
+    complete = job_ended("Complete", now=NOW)
+    assert seen(complete).state is JobState.VERIFIED
+    assert seen(complete, deletionTimestamp="2026-01-02T03:04:05Z").state is not JobState.VERIFIED
+    assert not as_observed({"metadata": METADATA, "status": complete}, (), owner_uid="uid-2", now=NOW).ours
+
+
+@pytest.mark.parametrize(
+    ("pod", "said"),
+    [
+        (container(terminated={"exitCode": 1, "message": "no space\nleft"}), "no space left"),
+        (container(terminated={"exitCode": 137, "reason": "OOMKilled"}), "OOMKilled, exit code 137"),
+        (container(waiting={"reason": "ImagePullBackOff", "message": "not found"}), "ImagePullBackOff: not found"),
+        (container(waiting={"reason": "ContainerCreating"}), ""),
+        (container(running={}), ""),
+        (
+            {
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": 'persistentvolumeclaim "backups" not found',
+                    }
+                ]
+            },
+            'Unschedulable: persistentvolumeclaim "backups" not found',
+        ),
+    ],
+)
+def test_what_a_pod_says_is_told(pod: dict[str, Any], said: str) -> None:
+    assert seen({}, pod).said == said
+    younger = container(terminated={"exitCode": 1, "message": "younger"})
+    assert seen({}, pod, younger).said == "younger"
+
+
+def test_the_job_mounts_its_secrets_and_tells_none() -> None:
+    model = TenantModel(make_desired())
+    model.play_all(plan_tenant(model.desired, model.observe()).actions)
+    backup = DesiredBackup(
+        job=job_name("backup", "a" * 39, "uid-1"),
+        namespace="tenantry-system",
+        destination=VolumeDestination("backups"),
+        pod=JobPod("image:1", pull_secrets=("pull",), node_selector={"a": "b"}, tolerations=({"key": "c"},)),
+        secrets=ServerSecrets("primary-operator", ("primary-ca", "ca.pem")),
+    )
+    observed = model.observe()
+    body = backup_job(model.desired, observed, backup, VolumeDestination("backups"))
+    assert len(body["metadata"]["name"]) <= 63
+    pod = body["spec"]["template"]["spec"]
+    assert (pod["imagePullSecrets"], pod["nodeSelector"], pod["tolerations"]) == (
+        [{"name": "pull"}], {"a": "b"}, [{"key": "c"}],
+    )  # fmt: skip
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {"key": "ca.pem", "path": "ca.crt"} in pod["volumes"][2]["projected"]["sources"][1]["secret"]["items"]
+    order = DumpOrder.model_validate_json(pod["containers"][0]["env"][0]["value"])
+    assert [(part.schema_name, part.role) for part in order.parts] == [
+        ("t_acme", "t_acme_owner"), ("s_acme", "tenantry_owner"),
+    ]  # fmt: skip
+    assert order.marker == observed.catalogue.marker_text
+    assert not any(password in json.dumps(body) for password in model.passwords.values())
+
+
+def test_two_tenants_of_one_name_have_two_jobs() -> None:
+    assert job_name("backup", "acme", "uid-1") != job_name("backup", "acme", "uid-2")
+
+
+def test_what_the_restore_is_told_can_be_read() -> None:
+    server = {"name": "primary", "host": "db", "port": 5432, "database": "app", "sslmode": "verify-full"}
+    layout = layout_of(TenantNames("acme"), Isolation.SCHEMA, server="primary", database="app")
+    said = restore_order(layout, installation="i", path="", server=server, registry=server)
+    order = RestoreOrder.model_validate(said)
+    assert order.roles[0] == order.owner == "t_acme_owner"
+    assert not any("login" in role for role in order.roles)
+
+
+def test_an_older_client_than_the_server_is_refused() -> None:
+    client = Client(Path("/nowhere"), "15.14")
+    client.check_server(150018)
+    client.check_server(140000)
+    with pytest.raises(BackupError, match=r"the server is Postgres 17, the image's pg_dump is 15\.14"):
+        client.check_server(170002)
+
+
+def test_what_was_restored_must_be_the_same() -> None:
+    kept = Content(objects={"columns": 3}, tables={"things": "2 99"})
+    check_same("t_acme", kept, Content(objects={"columns": 3}, tables={"things": "2 99"}))
+    for other in (
+        Content(objects={"columns": 2}, tables={"things": "2 99"}),
+        Content(objects={"columns": 3}, tables={"things": "2 98"}),
+        Content(objects={"columns": 3}, tables={}),
+        Content(objects={"columns": 3}, tables={"things": "2 99", "more": "0 0"}),
+    ):
+        with pytest.raises(BackupError, match="not what was dumped"):
+            check_same("t_acme", kept, other)
+
+
+def manifest(**changes: Any) -> Manifest:
+    values = {
+        "tenant": "acme", "id": "id-1", "uid": "uid-1", "installation": "i", "isolation": "Schema", "made_at": "now",
+        "server": "primary",
+        "server_version": 150014, "client_version": "15.14", "revision": "t0001", "owner": "t_acme_owner", "roles": (),
+        "parts": (), "verified_on": 150014,
+    }  # fmt: skip
+    return Manifest(**{**values, **changes})
+
+
+def test_a_backup_never_writes_over_another_one(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, "volume://backups")
+    folder = store.begin("acme/uid-1/1")
+    (folder / "t_acme.dump").write_bytes(b"rows")
+    kept = store.keep("acme/uid-1/1", "t_acme.dump")
+    with pytest.raises(BackupError, match="cannot be written to"):
+        store.begin("acme/uid-1/1")
+    with pytest.raises(BackupError, match="there is no backup of acme"):
+        store.newest("acme")
+    store.finish("acme/uid-1/1", manifest())
+    store.begin("acme/uid-1/2")
+    store.begin("acme/uid-2/3")
+    assert store.clear("acme", "uid-1") == 1
+    assert store.newest("acme") == "acme/uid-1/1"
+    assert store.manifest("acme/uid-1/1") == manifest()
+    assert store.fetch("acme/uid-1/1", kept).read_bytes() == b"rows"
+    assert (tmp_path / "acme/uid-2/3").is_dir()
+
+
+def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, "volume://backups")
+    folder = store.begin("acme/uid-1/1")
+    (folder / "t_acme.dump").write_bytes(b"rows")
+    kept = store.keep("acme/uid-1/1", "t_acme.dump")
+    (folder / "t_acme.dump").write_bytes(b"rowz")
+    with pytest.raises(BackupError, match="checksum differs"):
+        store.fetch("acme/uid-1/1", kept)
+    with pytest.raises(BackupError, match="lacks"):
+        store.fetch("acme/uid-1/1", KeptFile(name="s_acme.dump", size=1, sha256=""))
+
+
+@pytest.mark.parametrize("path", ["..", "../elsewhere", "acme/../../elsewhere", ""])
+def test_nothing_outside_of_the_volume_is_read(tmp_path: Path, path: str) -> None:
+    with pytest.raises(BackupError, match="outside"):
+        VolumeStore(tmp_path, "volume://backups").manifest(path)
+
+
+def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
+    store = VolumeStore(tmp_path, "volume://backups")
+    for path in ("acme/b/20260101T000000Z-1", "acme/a/20260103T000000Z-1", "acme/c/20260102T000000Z-1"):
+        store.begin(path)
+        store.finish(path, manifest())
+    assert store.newest("acme") == "acme/a/20260103T000000Z-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "path"),
+    [
+        ("volume://backups", "backups", ""),
+        ("volume://backups/", "backups", ""),
+        ("volume://my.backups/acme/uid/20260102T030405Z-a", "my.backups", "acme/uid/20260102T030405Z-a"),
+    ],
+)
+def test_a_place_is_read(text: str, claim: str, path: str) -> None:
+    assert parse_source(text) == (VolumeDestination(claim), path)
+
+
+@pytest.mark.parametrize("text", ["backups", "volume://", "volume://a/../b", "s3://bucket", "volume://A", "file:///a"])
+def test_a_place_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(CommandFailed, match="--from takes"):
+        parse_source(text)
+
+
+def test_an_order_that_cannot_be_read_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    word = tmp_path / "word"
+    assert main(["dump"], {"TENANTRY_ORDER": "{}", "TENANTRY_TERMINATION_LOG": str(word)}) == 1
+    assert "the order cannot be read" in word.read_text()
+    assert main(["heal"], {}) == 2
+    assert "dump, restore" in capsys.readouterr().err
+
+
+def test_the_pod_of_jobs_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"image": "a:1", "pull_policy": "Always", "pull_secrets": ["b"], "resources": {"limits": {"memory": "1Gi"}}}
+    monkeypatch.setenv("TENANTRY_JOB_POD", json.dumps(said))
+    pod = OperatorSettings().job_pod
+    assert pod is not None
+    assert (pod.image, pod.pull_policy, list(pod.pull_secrets)) == ("a:1", "Always", ["b"])
+
+
+def test_the_doctor_names_claims_that_are_not_there() -> None:
+    spec = {"deletionPolicy": "BackupThenDelete", "backup": BACKUP}
+    tenants = [{"metadata": {"name": name}, "spec": spec} for name in ("acme", "globex")]
+    kept = {"metadata": {"name": "kept"}, "spec": {**spec, "deletionPolicy": "Retain"}}
+    assert claims_named([*tenants, kept]) == {"backups": ["acme", "globex"]}
+    assert claim_line("backups", None, "tenantry-system", ["acme"]).level is Level.FAIL
+    assert claim_line("backups", {"status": {"phase": "Bound"}}, "tenantry-system", ["acme"]).level is Level.OK
+    assert claim_line("backups", {"status": {"phase": "Lost"}}, "tenantry-system", ["acme"]).level is Level.FAIL
+
+
+def test_the_policy_is_read() -> None:
+    spec = TenantSpec.model_validate(
+        {"displayName": "Acme", "isolation": "Schema", "deletionPolicy": "BackupThenDelete", "backup": BACKUP}
+    )
+    assert deletion_policy(spec).value == "BackupThenDelete"
