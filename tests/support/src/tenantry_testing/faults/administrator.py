@@ -50,6 +50,12 @@ class Administrator:
         made: Body = self._client.post(path, json=body).raise_for_status().json()
         return made
 
+    def rehearse(self, path: str, body: Mapping[str, Any]) -> tuple[int, Body]:
+        """Return status and answer of a creation that changes nothing, strict as kubectl's are."""
+        query = {"dryRun": "All", "fieldValidation": "Strict"}
+        answer = self._client.post(path, json=body, params=query)
+        return answer.status_code, answer.json()
+
     def patch(self, path: str, changes: Mapping[str, Any]) -> None:
         """Change by an RFC 7386 patch; nothing when the object is gone."""
         answer = self._client.patch(path, content=json.dumps(changes), headers=MERGE)

@@ -40,6 +40,8 @@ class Effects:
         self._lock = threading.Lock()
         self._labels: list[str] = []
         self._armed: _Armed | None = None
+        self.listener: Callable[[str], None] | None = None
+        """Told each counted effect in the proxy's thread, before it is passed on."""
         self._struck: Effect | None = None
         self._last = time.monotonic()
 
@@ -87,7 +89,10 @@ class Effects:
             self._labels.append(label)
             number, armed = len(self._labels), self._armed
             here = armed is not None and armed.number == number
-            return Effect(number, label, armed.moment if armed and here else None)
+            effect = Effect(number, label, armed.moment if armed and here else None)
+        if self.listener is not None:
+            self.listener(label)
+        return effect
 
     def strike(self, effect: Effect) -> None:
         """Run the callback for the effect that it was armed for."""

@@ -53,6 +53,7 @@ class FaultWorld:
     api: ApiProxy
     database: PostgresProxy
     administrator: Administrator
+    loop: LoopThread
 
     @classmethod
     @contextmanager
@@ -74,6 +75,7 @@ class FaultWorld:
                 api=stack.enter_context(ApiProxy(plane, effects, loop, folder=folder)),
                 database=stack.enter_context(PostgresProxy(postgres, effects, loop)),
                 administrator=stack.enter_context(Administrator(plane)),
+                loop=loop,
             )
             world._prepare()
             yield world
@@ -92,6 +94,13 @@ class FaultWorld:
         while not condition():
             assert time.monotonic() < end, f"{what}: not within {limit:.0f} s"
             time.sleep(0.05)
+
+    @contextmanager
+    def another_api(self, effects: Effects) -> Iterator[ApiProxy]:
+        """A proxy of its own for one more operator, which counts its writes apart."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        with ApiProxy(self.plane, effects, self.loop, folder=folder) as made:
+            yield made
 
     def operator(
         self, log: Path | None = None, *, pod: str = "operator-0", api: ApiProxy | None = None, **env: str

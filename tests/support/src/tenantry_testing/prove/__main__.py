@@ -1,4 +1,4 @@
-"""`make prove`: kill the operator at each of its writes, break what it talks to, and rotate credentials under load.
+"""`make prove`: kill the operator at each write, break what it talks to, stop it for a minute, rotate under load.
 
 Each scenario and each fault prints a line; the result is written to docs/results/prove.json when all of them ran. The
 exit code is 1 when one does not hold, and what differs is printed.
@@ -16,6 +16,7 @@ from tenantry_testing.faults.rotation import rotate_in_a_world
 from tenantry_testing.faults.world import FaultWorld
 from tenantry_testing.prove.campaign import Campaign, Outcome, Point, second_deaths
 from tenantry_testing.prove.faultcases import FAULTS, FaultCampaign, FaultCase
+from tenantry_testing.prove.pauses import PAUSED, PauseCampaign
 from tenantry_testing.prove.results import CrashResults, write_results
 from tenantry_testing.prove.scale import prove_scale
 from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
@@ -23,8 +24,11 @@ from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
 SEED = 20261122
 ROTATIONS = 50
 FAILURES_SHOWN = 10
+HELD = "fenced, and nothing written twice"
 PAIRS = 3
 """Pairs of deaths that are drawn for each scenario."""
+PAUSES = 2
+"""Writes that are drawn for each scenario, at which one of two operators is stopped."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     failed = 0
     results = layout.root / "docs" / "results" / "prove.json"
-    if given.part != "rotation":
+    if given.part not in {"rotation", "pauses"}:
         with FaultWorld.open(layout) as world:
             about: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
             if given.part in {"all", "crash"}:
@@ -52,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed += sum(bool(said) for said in held.values())
                 if not given.only:
                     write_results(results, {**about, "faults": {name: _first(said) for name, said in held.items()}})
+    if given.part in {"all", "pauses"}:
+        stopped = run_pauses(layout, given.only, count=given.pauses, seed=given.seed)
+        failed += sum(said != HELD for said in stopped.values())
+        if not given.only:
+            write_results(results, {"pauses": stopped})
     if rotations:
         run = rotate_in_a_world(layout, rotations)
         failed += len(run.failed)
@@ -68,9 +77,12 @@ def _first(said: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["all", "crash", "faults", "rotation", "scale"], default="all")
+    parts = ["all", "crash", "faults", "pauses", "rotation", "scale"]
+    parser.add_argument("part", nargs="?", choices=parts, default="all")
     parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
+    said = f"writes of each scenario at which an operator is stopped; absent: {PAUSES}"
+    parser.add_argument("--pauses", type=int, default=PAUSES, help=said)
     said = f"rotations under load; absent: {ROTATIONS}"
     parser.add_argument("--rotations", type=int, default=ROTATIONS, help=said)
     said = "of part scale, which takes an hour and is no part of all; absent: 10,000"
@@ -110,6 +122,23 @@ def run_faults(world: FaultWorld, faults: Sequence[FaultCase]) -> dict[str, str]
         for fault in faults:
             found[fault.name] = campaign.run(fault)
             print(f"{fault.name}: {found[fault.name] or 'converged'}", flush=True)
+    return found
+
+
+def run_pauses(layout: Layout, only: str, *, count: int, seed: int) -> dict[str, str]:
+    """Stop one of two operators in the middle of a write, for a minute; return what was wrong by name."""
+    found: dict[str, str] = {}
+    for scenario in PAUSED:
+        if only not in scenario.name:
+            continue
+        # A world for each scenario: what does not hold in one is not in the way of the next.
+        with FaultWorld.open(layout) as world, PauseCampaign(world) as campaign:
+            for pause in campaign.drawn(scenario, count, random.Random(f"{seed} {scenario.name}")):
+                said = campaign.run(pause)
+                print(f"{pause}: {said or HELD}", flush=True)
+                found[str(pause)] = said.partition("\n")[0] or HELD
+                if said:
+                    break
     return found
 
 
