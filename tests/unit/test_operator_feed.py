@@ -1,5 +1,6 @@
 """The feed: what changed is queued once, what the watch missed is found, and a dead watch is noticed."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tenantry_operator.clients.kube import SECRETS, TENANTS, Resource
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key, Lane
-from tenantry_operator.handlers.feed import Feed, Watched, itself, rest
+from tenantry_operator.handlers.feed import Feed, Watched, itself, keep_checking, rest
 from tenantry_operator.metrics import Metrics
 from tenantry_testing.fake_clock import FakeClock
 
@@ -158,4 +159,27 @@ async def test_an_object_that_comes_while_the_list_is_under_way_is_not_taken_for
 
 def test_a_check_comes_less_often_when_there_are_very_many_objects() -> None:
     assert rest(10.0, 1_000) == 10.0
-    assert rest(10.0, 20_000) == 100.0
+    assert rest(10.0, 20_000) == 200.0
+
+
+async def test_what_is_not_there_yet_is_looked_for_soon_however_many_objects_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    feed = Feed.__new__(Feed)
+    behind = iter([0.0, 0.0, 3.0])
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise asyncio.CancelledError
+
+    async def check() -> int:
+        return 20_000
+
+    monkeypatch.setattr(feed, "check", check)
+    monkeypatch.setattr(feed, "behind", lambda: next(behind))
+    monkeypatch.setattr("tenantry_operator.handlers.feed.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await keep_checking(feed, interval=10.0)
+    assert slept == [10.0, 200.0, 10.0]

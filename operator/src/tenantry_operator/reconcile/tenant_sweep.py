@@ -186,13 +186,14 @@ class TenantSweep:
             for name in names:
                 yield name
             return
+        place = place_of(address)
         for name in names:
             seen = self._remembered.get(name)
             if seen is None:
                 continue  # a pass began meanwhile, and sees for itself
             mark, facts = found[name]
             children = versions_now(self._cache, seen.children)
-            now = Seen(place_of(address), rows.get(name), released, facts or seen.facts, seen.secret, children)
+            now = Seen(place, rows.get(name), released, facts or seen.facts, seen.secret, children)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:
