@@ -54,6 +54,7 @@ def claim(running: Running) -> Iterator[str]:
     # The group of a pod is not given a folder of the node, as it is given other volumes.
     on_node(running, name, folder, "import os; os.chmod('/backups', 0o777)")
     yield name
+    running.kubectl("delete", "jobs", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/component=restore")
     on_node(running, name, folder, "import shutil; shutil.rmtree('/backups', ignore_errors=True)")
     running.kubectl("delete", "pvc", name, f"--namespace={SYSTEM}", "--timeout=60s")
     running.kubectl("delete", "pv", name, "--timeout=60s")

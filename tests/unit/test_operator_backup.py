@@ -1,14 +1,18 @@
 """The parts of a backup by themselves: the Job and what its pods say, the client's version, the volume, the content."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from tenantry_crds.absent import deletion_policy
 from tenantry_crds.tenant import TenantSpec
+from tenantry_operator.backup import dump as dumping
 from tenantry_operator.backup.__main__ import main
 from tenantry_operator.backup.content import check_same
 from tenantry_operator.backup.orders import BackupError, Content, DumpOrder, KeptFile, Manifest, RestoreOrder
@@ -263,3 +267,75 @@ def test_the_policy_is_read() -> None:
         {"displayName": "Acme", "isolation": "Schema", "deletionPolicy": "BackupThenDelete", "backup": BACKUP}
     )
     assert deletion_policy(spec).value == "BackupThenDelete"
+
+
+ORDER = DumpOrder.model_validate(
+    {
+        "tenant": "acme", "id": "id-1", "uid": "uid-1", "installation": "i", "isolation": "Schema", "marker": "ours",
+        "owner": "t_acme_owner", "revision": "t0001", "roles": [],
+        "server": {"name": "primary", "host": "db", "port": 5432, "database": "app", "sslmode": "verify-full"},
+        "parts": [{"schema": "t_acme", "database": "app", "role": "t_acme_owner"}],
+    }
+)  # fmt: skip
+
+
+@contextmanager
+def nothing(*_: object, **__: object) -> Iterator[Any]:
+    yield MagicMock()
+
+
+@pytest.fixture
+def without_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks a server does nothing: the order of what is done is all that is looked at."""
+    for name in ("only_one", "borrowed", "scratch_database"):
+        monkeypatch.setattr(dumping, name, nothing)
+    monkeypatch.setattr(dumping, "marker_of", lambda *_: "ours")
+    monkeypatch.setattr(dumping, "_write", lambda *_, **__: ([], None))
+    monkeypatch.setattr(dumping, "_manifest", lambda *_, **__: manifest())
+    monkeypatch.setattr(dumping, "fill", lambda *_, **__: [])
+    monkeypatch.setattr(dumping, "compare", lambda *_, **__: None)
+
+
+def dump_to(folder: Path, order: DumpOrder = ORDER) -> list[str]:
+    store = VolumeStore(folder, "volume://backups")
+    reach, client = MagicMock(session=nothing), MagicMock()
+    dumping.dump(order, reach=reach, store=store, client=client, work=folder, stamp="1", say=lambda _: None)
+    return [str(one.relative_to(folder)) for one in folder.glob("*/*/*/manifest.json")]
+
+
+def fails(*_: object, **__: object) -> None:
+    raise BackupError("it is not the same")
+
+
+@pytest.mark.usefixtures("without_postgres")
+def test_a_trial_that_goes_well_makes_a_backup(tmp_path: Path) -> None:
+    assert dump_to(tmp_path) == ["acme/uid-1/1/manifest.json"]
+
+
+@pytest.mark.usefixtures("without_postgres")
+@pytest.mark.parametrize("step", ["fill", "compare", "_write"])
+def test_without_a_trial_that_went_well_there_is_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(dumping, step, fails)
+    with pytest.raises(BackupError, match="not the same"):
+        dump_to(tmp_path)
+    assert [*tmp_path.glob("*/*/*/manifest.json")] == []
+
+
+@pytest.mark.usefixtures("without_postgres")
+def test_a_grant_that_the_trial_cannot_make_is_no_trial_that_went_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumping, "fill", lambda *_, **__: ["role x does not exist"])
+    with pytest.raises(BackupError, match="could not grant all"):
+        dump_to(tmp_path)
+
+
+@pytest.mark.usefixtures("without_postgres")
+def test_what_bears_another_marker_or_cannot_be_restored_is_not_dumped(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="somebody else's"):
+        dump_to(tmp_path, ORDER.model_copy(update={"marker": "another"}))
+    with pytest.raises(BackupError, match="cannot be restored"):
+        dump_to(tmp_path, ORDER.model_copy(update={"isolation": "Pooled"}))
+    assert [*tmp_path.iterdir()] == []

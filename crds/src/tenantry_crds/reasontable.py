@@ -145,7 +145,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.BACKUP_FAILED,
-        (C.READY, C.DELETING),
+        (C.READY, C.STALLED, C.DELETING),
         "The backup of a Tenant that is being deleted did not work; nothing is dropped, and it is tried again.",
         "Mend what the message names: the volume, the space on it, the rights, the image. Or say what else is to "
         "become of the data, by spec.deletionPolicy.",
