@@ -195,14 +195,14 @@ def test_a_job_of_somebody_else_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"destination": None}, {"pod": JobPod()}])
-def test_without_a_destination_or_an_image_nothing_is_dropped(changes: dict[str, object]) -> None:
+def test_without_a_destination_or_an_image_nothing_is_taken_nor_dropped(changes: dict[str, object]) -> None:
     gone = leaving(**changes)
-    gone.run()
     plan = gone.run()
     assert plan.actions == ()
     assert plan.waits_for is not None
     assert (plan.waits_for.reason, plan.waits_for.lasting) == (Reason.BACKUP_FAILED, True)
     assert gone.model.catalogue.schemas != {}
+    assert gone.model.lets_in()
 
 
 def test_another_policy_ends_the_job() -> None:

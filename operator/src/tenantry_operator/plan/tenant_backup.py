@@ -11,6 +11,7 @@ from typing import Final
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.backup import DesiredBackup, JobState, ObservedBackup
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RowState
 from tenantry_operator.plan import backup_manifests as manifests
 from tenantry_operator.plan.actions import EndBackup, RecordTenant, StartBackup, TenantAction
@@ -18,6 +19,9 @@ from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_deletion import withdrawal
 
 BACKS_UP: Final = "the Tenant is being deleted, and is backed up before"
+
+RESTORABLE: Final = frozenset({Isolation.SCHEMA})
+"""What `tenantry tenant restore` can make again."""
 
 RETRY_AFTER: Final = timedelta(minutes=5)
 """How long a failed Job is left for people to read. Its own pods were tried again before, at growing intervals."""
@@ -43,6 +47,9 @@ def backup_step(desired: DesiredTenant, mine: ObservedTenant) -> BackupStep | No
     if job is not None and not job.ours:
         said = f"Job {_named(job)} exists and was not made for this Tenant; remove it"
         return BackupStep((), Problem(Reason.NOT_OURS, said, lasting=True))
+    if lacking := _lacking(desired, backup):
+        # Said before anything is taken: it is for a person to mend.
+        return BackupStep((), Problem(Reason.BACKUP_FAILED, f"no backup can be made: {lacking}", lasting=True))
     if access := tuple(_taking(desired, mine)):
         said = "access is taken before the backup is made"
         # First of all: a pass that dies before it has closed everything must not find the old Job's word.
@@ -68,13 +75,20 @@ def _taking(desired: DesiredTenant, mine: ObservedTenant) -> Iterator[TenantActi
     yield from withdrawal(desired, mine.catalogue)
 
 
+def _lacking(desired: DesiredTenant, backup: DesiredBackup) -> str:
+    """Say what a backup lacks that only a person can give; empty when it lacks nothing."""
+    if desired.isolation not in RESTORABLE:
+        return f"one of isolation {desired.isolation} could not be restored"
+    if backup.destination is None:
+        return "spec.backup.destination is not set"
+    return "" if backup.pod.image else "TENANTRY_JOB_POD names no image"
+
+
 def _by_job(
     desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBackup, job: ObservedBackup | None
 ) -> BackupStep | None:
     destination = backup.destination
-    if destination is None or not backup.pod.image:
-        lacking = "TENANTRY_JOB_POD names no image" if destination else "spec.backup.destination is not set"
-        return BackupStep((), Problem(Reason.BACKUP_FAILED, f"no backup can be made: {lacking}", lasting=True))
+    assert destination is not None  # noqa: S101  else it is lacking, and said so
     if job is None:
         start = StartBackup(body=manifests.backup_job(desired, mine, backup, destination), reason=BACKS_UP)
         return BackupStep((start,), _under_way(f"Job {backup.namespace}/{backup.job} was made", destination.place))
