@@ -50,6 +50,20 @@ class Administrator:
         made: Body = self._client.post(path, json=body).raise_for_status().json()
         return made
 
+    def replace(self, path: str, field: str, value: object) -> None:
+        """Replace a field, which is a JSON pointer, by another value."""
+        operations = [{"op": "replace", "path": field, "value": value}]
+        headers = {"Content-Type": "application/json-patch+json"}
+        self._client.patch(path, content=json.dumps(operations), headers=headers).raise_for_status()
+
+    def finalize(self, namespace: Body) -> None:
+        """Let a namespace go that is being deleted."""
+        body = {**namespace, "spec": {**namespace["spec"], "finalizers": []}}
+        path = f"/api/v1/namespaces/{namespace['metadata']['name']}"
+        answer = self._client.put(f"{path}/finalize", json=body)
+        if answer.status_code not in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+            answer.raise_for_status()
+
     def rehearse(self, path: str, body: Mapping[str, Any]) -> tuple[int, Body]:
         """Return status and answer of a creation that changes nothing, strict as kubectl's are."""
         query = {"dryRun": "All", "fieldValidation": "Strict"}

@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from tenantry_cluster import Layout
 from tenantry_testing.bench.scale import Scale
@@ -20,9 +21,12 @@ from tenantry_testing.prove.pauses import PAUSED, PauseCampaign
 from tenantry_testing.prove.results import CrashResults, write_results
 from tenantry_testing.prove.scale import prove_scale
 from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
+from tenantry_testing.prove.walks import SIDE, WalkCampaign
 
 SEED = 20261122
 ROTATIONS = 50
+SPECS = 304
+"""That Tenants walk through, eight side by side."""
 FAILURES_SHOWN = 10
 HELD = "fenced, and nothing written twice"
 PAIRS = 3
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     failed = 0
     results = layout.root / "docs" / "results" / "prove.json"
-    if given.part not in {"rotation", "pauses"}:
+    if given.part not in {"rotation", "pauses", "walks"}:
         with FaultWorld.open(layout) as world:
             about: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
             if given.part in {"all", "crash"}:
@@ -61,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed += sum(said != HELD for said in stopped.values())
         if not given.only:
             write_results(results, {"pauses": stopped})
+    if given.part in {"all", "walks"} and not given.only:
+        walked = run_walks(layout, given.specs, seed=given.seed)
+        failed += len(walked["differ"])
+        write_results(results, {"walks": walked})
     if rotations:
         run = rotate_in_a_world(layout, rotations)
         failed += len(run.failed)
@@ -77,12 +85,14 @@ def _first(said: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
-    parts = ["all", "crash", "faults", "pauses", "rotation", "scale"]
+    parts = ["all", "crash", "faults", "pauses", "rotation", "scale", "walks"]
     parser.add_argument("part", nargs="?", choices=parts, default="all")
     parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
     said = f"writes of each scenario at which an operator is stopped; absent: {PAUSES}"
     parser.add_argument("--pauses", type=int, default=PAUSES, help=said)
+    said = f"specs that Tenants walk through; absent: {SPECS}"
+    parser.add_argument("--specs", type=int, default=SPECS, help=said)
     said = f"rotations under load; absent: {ROTATIONS}"
     parser.add_argument("--rotations", type=int, default=ROTATIONS, help=said)
     said = "of part scale, which takes an hour and is no part of all; absent: 10,000"
@@ -140,6 +150,17 @@ def run_pauses(layout: Layout, only: str, *, count: int, seed: int) -> dict[str,
                 if said:
                     break
     return found
+
+
+def run_walks(layout: Layout, specs: int, *, seed: int) -> dict[str, Any]:
+    """Let Tenants walk through drawn specs; return how many, and what differs from Tenants that were made with each."""
+    differ: list[str] = []
+    with FaultWorld.open(layout) as world, WalkCampaign(world, seed=f"{seed} walks") as campaign:
+        for number in range(1, specs // SIDE + 1):
+            found = campaign.round()
+            print(f"walks: {number * SIDE} specs, {len(found)} of these {SIDE} differ", *found, sep="\n", flush=True)
+            differ += found
+    return {"specs": specs // SIDE * SIDE, "differ": [one.partition("\n")[0] for one in differ]}
 
 
 if __name__ == "__main__":
