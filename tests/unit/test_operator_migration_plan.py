@@ -19,7 +19,7 @@ from tenantry_operator.plan.migration import (
     assign,
     plan_run,
 )
-from tenantry_operator.plan.migration_status import RunVerdict, budget_exceeded, run_status
+from tenantry_operator.plan.migration_status import RunVerdict, budget_exceeded, ended_before, run_status
 from tenantry_operator.plan.status import Problem
 from tenantry_testing.crd_examples import example
 
@@ -186,6 +186,27 @@ def status(verdict: RunVerdict) -> tuple[str, ...]:
 )
 def test_each_state_follows_kstatus(verdict: RunVerdict, said: tuple[str, ...]) -> None:
     assert status(verdict) == said
+
+
+@pytest.mark.parametrize(
+    ("phase", "ended", "told_last"),
+    [
+        ("Running", "Succeeded", False),  # a process died between the note and the status
+        ("Succeeded", "Succeeded", True),
+        ("Running", "Failed", True),
+        (None, "Succeeded", False),
+        (None, "Failed", False),
+    ],
+)
+def test_what_was_told_at_the_end_stays_and_what_was_told_on_the_way_does_not(
+    phase: str | None, ended: str, *, told_last: bool
+) -> None:
+    body = example("MigrationRun", "r", to="t2", phase="expand")
+    status = {} if phase is None else {"phase": phase, "done": 0}
+    named = MigrationRun.model_validate({**body, "status": {"observedGeneration": 1, **status}})
+    verdict = ended_before(named, ended, Progress(done=5), digest="d")
+    assert (verdict.phase.value, verdict.plan_hash) == (ended, "d")
+    assert verdict.progress == (None if told_last else Progress(done=5))
 
 
 def test_of_many_failures_the_status_shows_the_first_twenty() -> None:

@@ -26,6 +26,19 @@ class RunVerdict:
     """The run that goes first."""
 
 
+def ended_before(run: MigrationRun, ended: str, progress: Progress, *, digest: str | None) -> RunVerdict:
+    """Say again how a run ended that was not told, or whose status was removed.
+
+    What was told at the end stays: the tenants go on. Before that it was the word of a run under way, of which only the
+    failures are better than a new count, for that one knows none.
+    """
+    phase = next((one for one in ENDED if one.value == ended), MigrationRunPhase.FAILED)
+    failed = phase is MigrationRunPhase.FAILED
+    told_last = run.status.done is not None and (failed or run.status.phase in ENDED)
+    problem = budget_exceeded(run, progress) if failed else None
+    return RunVerdict(phase, None if told_last else progress, digest, problem)
+
+
 def run_status(run: MigrationRun, verdict: RunVerdict, *, now: datetime) -> MigrationRunStatus:
     """Say what is; of what the pass did not learn, the last word stays."""
     before, generation = run.status, run.metadata.generation

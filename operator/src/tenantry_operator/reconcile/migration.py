@@ -32,7 +32,15 @@ from tenantry_operator.plan.migration import (
     plan_run,
     progress_of,
 )
-from tenantry_operator.plan.migration_status import ENDED, RunVerdict, budget_exceeded, planned, run_status, told
+from tenantry_operator.plan.migration_status import (
+    ENDED,
+    RunVerdict,
+    budget_exceeded,
+    ended_before,
+    planned,
+    run_status,
+    told,
+)
 from tenantry_operator.plan.status import (
     Problem,
     reason_shown,
@@ -142,7 +150,9 @@ class MigrationRunReconciler:
         desired = desired_run(run)
         ended = run.metadata.annotations.get(api.ANNOTATION_ENDED)
         if ended is not None:
-            return await self._say(body, run, _ended_before(run, ended, progress_of(desired, fleet.now())))
+            return await self._say(
+                body, run, ended_before(run, ended, progress_of(desired, fleet.now()), digest=plan_hash(run.spec.to))
+            )
         plan = plan_run(desired, fleet.now())
         if isinstance(plan, RefuseRun):
             problem = Problem(plan.reason, plan.message, lasting=True)
@@ -362,11 +372,3 @@ def _is_over(body: RawObject) -> bool:
     """Whether the run has ended and its status says so."""
     ended = (body["metadata"].get("annotations") or {}).get(api.ANNOTATION_ENDED)
     return ended is not None and (body.get("status") or {}).get("phase") == ended
-
-
-def _ended_before(run: MigrationRun, ended: str, progress: Progress) -> RunVerdict:
-    """Say again how a run ended that was not told, or whose status was removed."""
-    phase = next((one for one in ENDED if one.value == ended), MigrationRunPhase.FAILED)
-    problem = budget_exceeded(run, progress) if phase is MigrationRunPhase.FAILED else None
-    kept = run.status.done is not None
-    return RunVerdict(phase, None if kept else progress, plan_hash(run.spec.to), problem)
