@@ -10,7 +10,7 @@ from tenantry_operator.clients.kube import SECRETS, TENANTS
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.tenant import observe_catalogue
 from tenantry_operator.plan.actions import DropData
-from tenantry_testing.hand_edits import EVERYTHING, OTHER_OWNER, REPAIRED
+from tenantry_testing.hand_edits import EVERYTHING, GRANTED_BY_SUPERUSER, OTHER_OWNER, REPAIRED
 from tenantry_testing.tenant_world import TenantWorld
 
 DROPPED = ("t_acme_app", "t_acme_ro", "t_acme_migrator", "t_acme_login_a", "s_acme_accounts")
@@ -40,6 +40,28 @@ async def test_what_was_changed_by_hand_is_put_right(world: TenantWorld, change:
     assert "acme" in await world.sweep()
     left = [fact for fact in world.fetch(EVERYTHING) if "t_other" not in fact[1]]
     assert left == before
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    await world.settle()
+
+
+@pytest.mark.parametrize("granted", GRANTED_BY_SUPERUSER)
+async def test_what_a_superuser_granted_is_taken_back_or_told(world: TenantWorld, granted: str) -> None:
+    world.execute(OTHER_OWNER)
+    await world.provision("acme")
+    before = world.fetch(EVERYTHING)
+    await world.settle()
+    grant = GRANTED_BY_SUPERUSER[granted]
+    world.execute(f"GRANT {grant}", "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app")
+    assert "acme" in await world.sweep()
+    if int(world.postgres.version().partition(".")[0]) >= 16:
+        tenant = await world.tenant("acme")
+        assert world.condition(tenant, "Ready") == ("False", "PrivilegesMissing")
+        role, _, rest = grant.partition(" TO ")
+        statement = f'REVOKE "{role}" FROM "{rest.split()[0]}" GRANTED BY "postgres" CASCADE'
+        assert statement in world.message(tenant)
+        world.execute(statement)
+        await world.reconcile("acme")
+    assert world.fetch(EVERYTHING) == before
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
     await world.settle()
 

@@ -20,6 +20,7 @@ from tenantry_operator.apply.tenant_sql import (
     statements,
 )
 from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
+from tenantry_operator.model.tenant import Membership
 from tenantry_operator.plan import actions as do
 
 Connection = AsyncConnection[Any]
@@ -27,6 +28,8 @@ Connection = AsyncConnection[Any]
 LIMITS = sql.SQL("SET LOCAL lock_timeout TO '3s'; SET LOCAL statement_timeout TO '60s'")
 """An open transaction of a tenant delays its own pass only, and not for long: the pass fails, and is tried again."""
 
+# The last one, "no possible grantors", is what Postgres 16 to 18 say of a predefined role.
+REFUSED = (errors.InsufficientPrivilege, errors.InvalidGrantor, errors.InvalidGrantOperation, errors.InternalError_)
 SESSIONS_END_WITHIN_MS = 5000
 OBJECTS_NAMED = 8
 
@@ -81,7 +84,7 @@ async def apply_on_server(
             oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
         except (psycopg.Error, CannotRevoke, MarkerChanged, SessionsRemain) as error:
             failed.append(Failed(unit, _failure(error)))
-            if not isinstance(unit[0], do.NOT_OURS_TO_UNDO):
+            if not isinstance(unit[0], do.NOT_OURS_TO_UNDO) and not isinstance(error, CannotRevoke):
                 break
             continue
         done += unit
@@ -128,9 +131,13 @@ async def _apply_unit(
         cursor = await connection.execute(sql.SQL(";\n").join(batch))
     except errors.InvalidTextRepresentation as error:
         raise MarkerChanged(f"the marker on {context.names.owner} changed meanwhile") from error
+    except REFUSED:
+        await _see_revoked(connection, unit)
+        raise
     for action in unit:
         if isinstance(action, do.CloseLogin):
             await _end_sessions(connection, action.role)
+    await _see_revoked(connection, unit)
     return await _last_number(cursor) if asks else None
 
 
@@ -176,6 +183,30 @@ async def _end_sessions(connection: Connection, role: str) -> None:
     row = await cursor.fetchone()
     if row is not None and row[0]:
         raise SessionsRemain(f"{row[0]} sessions of {role} do not end")
+
+
+async def _see_revoked(connection: Connection, unit: tuple[do.ServerAction, ...]) -> None:
+    """Raise CannotRevoke when a membership holds still: since Postgres 16, only a superuser revokes his own grant."""
+    for action in unit:
+        if isinstance(action, do.RevokeMembership | do.ShutOut):
+            await _see_one_revoked(connection, action.membership)
+
+
+async def _see_one_revoked(connection: Connection, membership: Membership) -> None:
+    cursor = await connection.execute(
+        "SELECT pg_get_userbyid(grantor)::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
+        " JOIN pg_roles o ON o.oid = m.member WHERE r.rolname = %s AND o.rolname = %s ORDER BY 1 LIMIT 1",
+        (membership.role, membership.member),
+    )
+    row = await cursor.fetchone()
+    if row is not None:
+        statement = sql.SQL("REVOKE {} FROM {} GRANTED BY {} CASCADE").format(
+            sql.Identifier(membership.role), sql.Identifier(membership.member), sql.Identifier(str(row[0]))
+        )
+        raise CannotRevoke(
+            f"{membership.member} is a member of {membership.role} by a grant of {row[0]}, which only a superuser can "
+            f"take back: {statement.as_string(connection)}"
+        )
 
 
 async def _last_number(cursor: psycopg.AsyncCursor[Any]) -> int | None:

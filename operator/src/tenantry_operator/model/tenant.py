@@ -100,6 +100,8 @@ class Membership:
     role: str
     member: str
     admin: bool = False
+    odd: bool = False
+    """Since Postgres 16: without SET, or inherited though the member inherits nothing, or the other way round."""
 
 
 @dataclass(frozen=True, order=True)

@@ -91,8 +91,12 @@ WITH named AS (
     FROM place p JOIN ours o ON o.key = p.key AND o.rolname = p.owner
     UNION ALL
     -- Since Postgres 16 the maker of a role keeps a membership by which it can only administer it.
-    SELECT key, 'member', jsonb_build_array(pg_get_userbyid(roleid), pg_get_userbyid(member), bool_or(admin_option))
-    FROM members
+    -- Since then there is also a row for each who granted, and each has options that Postgres 15 does not know.
+    SELECT key, 'member', jsonb_build_array(
+        pg_get_userbyid(roleid), pg_get_userbyid(member), bool_or(admin_option),
+        NOT coalesce(bool_or((to_jsonb(m)->>'set_option')::boolean), true)
+            OR coalesce(bool_or((to_jsonb(m)->>'inherit_option')::boolean) <> bool_or(r.rolinherit), false))
+    FROM members m JOIN pg_roles r ON r.oid = m.member
     WHERE NOT (admin_option AND current_setting('server_version_num')::int >= 160000
         AND member = (SELECT oid FROM pg_roles WHERE rolname = current_user))
     GROUP BY key, roleid, member

@@ -326,9 +326,9 @@ TAKEN_BACK = (
 NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
-ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut)
+ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut, RevokeMembership)
 """Each in a transaction of its own.
 
-What may not be ours to undo must not roll back the rest. Closing a login must be seen by everybody before what it owns
-is dropped, and access that is taken stays so when a repair fails.
+What may not be ours to undo must not roll back the rest; of a membership only a look afterwards shows that. Closing a
+login must be seen by everybody before what it owns is dropped, and access that is taken stays so when a repair fails.
 """

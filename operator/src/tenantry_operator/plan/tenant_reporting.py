@@ -186,7 +186,8 @@ def _described(action: do.TenantAction) -> str:
         case do.GrantMembership(membership=m):
             said = f"{m.member} is no member of {m.role}, or not as it should be"
         case do.RevokeMembership(membership=m):
-            said = f"{m.member} is a member of {m.role}{' with ADMIN' if m.admin else ''}"
+            how = " with ADMIN" if m.admin else " with other options (INHERIT, SET)" if m.odd else ""
+            said = f"{m.member} is a member of {m.role}{how}"
         case do.CreateSchema(schema=schema):
             said = f"schema {schema} is missing"
         case do.OwnSchema(lender=lender) | do.OwnTable(lender=lender):

@@ -3,16 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-OTHER_OWNER: Final = "CREATE ROLE t_other_owner"
+BY_OPERATOR: Final = """DO $$ BEGIN
+    EXECUTE format('SET ROLE %I', (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()));
+END $$"""
+"""Since Postgres 16 a grant bears who gave it, and only he, or a superuser, takes it back. The operator owns the
+database."""
+
+OTHER_OWNER: Final = f"{BY_OPERATOR}; CREATE ROLE t_other_owner; RESET ROLE"
 """Run it before: some changes give it something."""
 
 REPAIRED: Final[Mapping[str, Sequence[str]]] = {
     "a grant is revoked": ["REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app"],
     "the services lose a table": ["REVOKE SELECT ON s_acme.users FROM s_acme_accounts"],
-    "a membership is revoked": ["REVOKE t_acme_app FROM t_acme_login_a"],
-    "the services are shut out": ["REVOKE s_acme_accounts FROM tenantry_svc_accounts_1"],
-    "the group of logins loses a member": ["REVOKE tenantry_tenants FROM t_acme_login_a"],
-    "the login becomes the owner": ["GRANT t_acme_owner TO t_acme_login_a"],
+    "a membership is revoked": [BY_OPERATOR, "REVOKE t_acme_app FROM t_acme_login_a"],
+    "the services are shut out": [BY_OPERATOR, "REVOKE s_acme_accounts FROM tenantry_svc_accounts_1"],
+    "the group of logins loses a member": [BY_OPERATOR, "REVOKE tenantry_tenants FROM t_acme_login_a"],
+    "the login becomes the owner": [BY_OPERATOR, "GRANT t_acme_owner TO t_acme_login_a"],
     "the migrator inherits": ["ALTER ROLE t_acme_migrator INHERIT"],
     "everybody may use the schema": ["GRANT ALL ON SCHEMA t_acme TO PUBLIC"],
     "the login sees the services": [
@@ -31,7 +37,6 @@ REPAIRED: Final[Mapping[str, Sequence[str]]] = {
     ],
     "the login is locked": ["ALTER ROLE t_acme_login_a NOLOGIN CONNECTION LIMIT 1 VALID UNTIL '2001-01-01'"],
     "a role may make roles": ["ALTER ROLE t_acme_owner CREATEROLE CREATEDB LOGIN"],
-    "the login may read all": ["GRANT pg_read_all_data TO t_acme_login_a WITH ADMIN OPTION"],
     "a table of another tenant is granted": [
         "CREATE SCHEMA t_other AUTHORIZATION t_other_owner",
         "CREATE TABLE t_other.things (id int)",
@@ -51,14 +56,22 @@ REPAIRED: Final[Mapping[str, Sequence[str]]] = {
     "a setting holds in another database": ["ALTER ROLE t_acme_login_a IN DATABASE tenantry SET search_path = x"],
     "the connection limit is another one": ["ALTER ROLE t_acme_login_a CONNECTION LIMIT 500"],
     "the password expires": ["ALTER ROLE t_acme_login_a VALID UNTIL '2001-01-01'"],
-    "the login may administer a group": ["GRANT t_acme_app TO t_acme_login_a WITH ADMIN OPTION"],
-    "another tenant's login becomes a member": ["GRANT t_acme_app TO t_other_owner"],
+    "the login may administer a group": [BY_OPERATOR, "GRANT t_acme_app TO t_acme_login_a WITH ADMIN OPTION"],
+    "another tenant's login becomes a member": [BY_OPERATOR, "GRANT t_acme_app TO t_other_owner"],
     "functions to come are everybody's": [
         "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
     ],
     "a grant may be passed on": ["GRANT USAGE ON SCHEMA t_acme TO t_acme_app WITH GRANT OPTION"],
     "the schema is given away": ["ALTER SCHEMA t_acme OWNER TO t_other_owner"],
 }
+
+GRANTED_BY_SUPERUSER: Final[Mapping[str, str]] = {
+    "the login becomes the owner": "t_acme_owner TO t_acme_login_a",
+    "the login may read all": "pg_read_all_data TO t_acme_login_a WITH ADMIN OPTION",
+    "another tenant's login becomes a member": "t_acme_app TO t_other_owner",
+    "the login may administer a group": "t_acme_app TO t_acme_login_a WITH ADMIN OPTION",
+}
+"""Memberships. Before Postgres 16 whoever may make roles takes them back."""
 
 EVERYTHING: Final = """
 SELECT kind, fact FROM (

@@ -1,4 +1,7 @@
-"""A real Postgres server for tests: Debian's binaries, a folder of its own, a loopback port, TLS."""
+"""A real Postgres server for tests: a folder of its own, a loopback port, TLS.
+
+The programs are Debian's, or those of the major version that `TENANTRY_TEST_POSTGRES` names.
+"""
 
 import os
 import secrets
@@ -19,8 +22,10 @@ import psycopg
 from psycopg import sql
 
 from tenantry_cluster.certificates import Authority
+from tenantry_testing.postgres_versions import programs_of
 
 SUPERUSER = "postgres"
+VERSION = "TENANTRY_TEST_POSTGRES"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -105,6 +110,11 @@ class PostgresServer:
     def connect(self, database: str = "postgres", login: Login | None = None) -> psycopg.Connection[Any]:
         """Open a session in autocommit mode; without a login, the superuser's. The caller closes it."""
         return psycopg.connect(self.url(database, login), autocommit=True)
+
+    def version(self) -> str:
+        """What the server says it is, as 15.18."""
+        with self.connect() as connection:
+            return (connection.info.parameter_status("server_version") or "").partition(" ")[0]
 
     def make_operator(
         self, name: str = "tenantry_operator", *, databases: Sequence[str] = ("app", "tenantry")
@@ -194,7 +204,9 @@ def _as_server_user(command: Sequence[str]) -> list[str]:
 
 
 def find_binaries() -> Path:
-    """Return the folder of the newest server's programs, and install Debian's package when there is none."""
+    """Return the folder of the programs of the version asked for, or else of Debian's newest; install its package."""
+    if version := os.environ.get(VERSION):
+        return _binaries_of(int(version))
     if (found := _newest_binaries()) is None:
         from tenantry_cluster import packages  # noqa: PLC0415  (only where something is missing)
 
@@ -203,6 +215,11 @@ def find_binaries() -> Path:
     if found is None:
         raise PostgresError("no Postgres server under /usr/lib/postgresql: install the Debian package postgresql")
     return found
+
+
+def _binaries_of(major: int) -> Path:
+    debians = Path(f"/usr/lib/postgresql/{major}/bin")
+    return debians if (debians / "postgres").exists() else programs_of(major)
 
 
 def _newest_binaries() -> Path | None:

@@ -138,6 +138,7 @@ DAMAGES = (
     _add("memberships", Membership(NAMES.app, "t_other_login_a")),
     _add("memberships", Membership("pg_read_all_data", LOGIN, True)),
     _add("memberships", Membership(NAMES.migrator, LOGIN, True)),
+    _add("memberships", Membership(NAMES.app, LOGIN, odd=True)),
     _add("memberships", Membership(NAMES.service_role("accounts"), service_login("accounts"))),
     _add("memberships", Membership(NAMES.service_role("accounts"), NAMES.app)),
     _empty("memberships"),
