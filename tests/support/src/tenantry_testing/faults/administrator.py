@@ -11,6 +11,7 @@ import httpx
 from tenantry_cluster import ControlPlane
 
 TENANTS = "/apis/tenantry.dev/v1alpha1/tenants"
+MIGRATIONRUNS = "/apis/tenantry.dev/v1alpha1/migrationruns"
 DATABASESERVERS = "/apis/tenantry.dev/v1alpha1/databaseservers"
 MIGRATIONRUNS = "/apis/tenantry.dev/v1alpha1/migrationruns"
 MERGE = {"Content-Type": "application/merge-patch+json"}

@@ -17,7 +17,7 @@ import psycopg
 from tenantry_operator.engine import breaker
 from tenantry_operator.model.breaker import BreakerState
 from tenantry_operator.model.credentials import applied_mark
-from tenantry_testing.faults.administrator import DATABASESERVERS, TENANTS
+from tenantry_testing.faults.administrator import DATABASESERVERS, MIGRATIONRUNS, TENANTS
 from tenantry_testing.faults.world import CONFIGMAPS, FaultWorld
 from tenantry_testing.postgres import Login
 
@@ -29,6 +29,7 @@ KINDS: Final = {
     "configmaps": "/api/v1/configmaps",
     "tenants": TENANTS,
     "databaseservers": DATABASESERVERS,
+    "migrationruns": MIGRATIONRUNS,
 }
 FOREIGN: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 

@@ -60,12 +60,12 @@ class RotationRun:
         }
 
 
-def rotate_in_a_world(layout: Layout, rotations: int) -> RotationRun:
-    """Bring up servers, and rotate so many times under load."""
+def rotate_in_a_world(layout: Layout, rotations: int) -> tuple[str, RotationRun]:
+    """Bring up servers, and rotate so many times under load; return the version of Postgres, too."""
     with PostgresServer() as postgres, ControlPlane.start(layout.bin) as plane:
         apply_crds(layout.bin / "kubectl", plane.kubeconfig, layout.root / "crds/manifests")
         operator = postgres.make_operator("operator_login", databases=("app",))
-        return asyncio.run(_rotate_in_a_world(plane, postgres, operator, rotations))
+        return postgres.version(), asyncio.run(_rotate_in_a_world(plane, postgres, operator, rotations))
 
 
 async def _rotate_in_a_world(

@@ -17,6 +17,8 @@ from tenantry_testing.faults.api_proxy import ApiProxy
 from tenantry_testing.faults.effects import Effects
 from tenantry_testing.faults.loop import LoopThread
 from tenantry_testing.faults.postgres_proxy import PostgresProxy
+from tenantry_testing.histories import write_history
+from tenantry_testing.later_operator import HISTORY, MODULE
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.operator_process import OperatorProcess
 from tenantry_testing.postgres import Login, PostgresServer
@@ -83,9 +85,7 @@ class FaultWorld:
     def versions(self) -> dict[str, str]:
         """What the servers say they are."""
         version = self.administrator.get("/version") or {}
-        with self.postgres.connect() as connection:
-            row = connection.execute("SELECT split_part(current_setting('server_version'), ' ', 1)").fetchone()
-        return {"kubernetes": str(version.get("gitVersion", "")), "postgres": str(row[0]) if row else ""}
+        return {"kubernetes": str(version.get("gitVersion", "")), "postgres": self.postgres.version()}
 
     @staticmethod
     def wait(condition: Callable[[], bool], what: str, *, limit: float = 60.0) -> None:
@@ -103,12 +103,26 @@ class FaultWorld:
             yield made
 
     def operator(
-        self, log: Path | None = None, *, pod: str = "operator-0", api: ApiProxy | None = None, **env: str
+        self,
+        log: Path | None = None,
+        *,
+        pod: str = "operator-0",
+        api: ApiProxy | None = None,
+        later: bool = False,
+        **env: str,
     ) -> OperatorProcess:
-        """An operator that is not started yet. With an `api` of its own its requests are told from others'."""
+        """An operator that is not started yet. With an `api` of its own its requests are told from others'.
+
+        One of a `later` version knows a revision more.
+        """
         place = log or self.folder / f"{pod}.log"
-        kubeconfig = (api or self.api).kubeconfig
-        return OperatorProcess(kubeconfig, place, pod_name=pod, env={**QUICK, **env})
+        kubeconfig, settings = (api or self.api).kubeconfig, {**QUICK, **env}
+        if not later:
+            return OperatorProcess(kubeconfig, place, pod_name=pod, env=settings)
+        history = self.folder / "history"
+        if not history.exists():
+            write_history(history)
+        return OperatorProcess(kubeconfig, place, pod_name=pod, env={**settings, HISTORY: str(history)}, module=MODULE)
 
     def tenant(self, name: str) -> dict[str, Any] | None:
         return self.administrator.get(f"{TENANTS}/{name}")

@@ -1,10 +1,11 @@
 """`make prove`: kill the operator at each write, break what it talks to, stop it for a minute, rotate under load.
 
-Each scenario and each fault prints a line; the result is written to docs/results/prove.json when all of them ran. The
-exit code is 1 when one does not hold, and what differs is printed.
+Each scenario and each fault prints a line, and is written to docs/results/prove.json at once. The exit code is 1 when
+one does not hold, and what differs is printed.
 """
 
 import argparse
+import os
 import random
 import sys
 import time
@@ -15,10 +16,12 @@ from tenantry_cluster import Layout
 from tenantry_testing.bench.scale import Scale
 from tenantry_testing.faults.rotation import rotate_in_a_world
 from tenantry_testing.faults.world import FaultWorld
+from tenantry_testing.postgres import VERSION
+from tenantry_testing.postgres_versions import RELEASES
 from tenantry_testing.prove.campaign import Campaign, Outcome, Point, second_deaths
 from tenantry_testing.prove.faultcases import FAULTS, FaultCampaign, FaultCase
 from tenantry_testing.prove.pauses import PAUSED, PauseCampaign
-from tenantry_testing.prove.results import CrashResults, write_results
+from tenantry_testing.prove.results import CrashResults, ResultFile
 from tenantry_testing.prove.scale import prove_scale
 from tenantry_testing.prove.scenarios import SCENARIOS, Scenario
 from tenantry_testing.prove.walks import SIDE, WalkCampaign
@@ -37,45 +40,45 @@ PAUSES = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
-    scenarios = [one for one in SCENARIOS if given.only in one.name]
-    faults = [one for one in FAULTS if given.only in one.name]
-    rotations = given.rotations if not given.only and given.part in {"all", "rotation"} else 0
+    if given.postgres:
+        os.environ[VERSION] = str(given.postgres)
     layout = Layout.of_checkout()
     if given.part == "scale":
         print(prove_scale(layout, Scale(given.tenants, given.pairs if given.pairs != PAIRS else None)))
         return 0
+    path = layout.root / "docs" / "results" / "prove.json"
     began = time.monotonic()
     failed = 0
-    results = layout.root / "docs" / "results" / "prove.json"
     if given.part not in {"rotation", "pauses", "walks"}:
         with FaultWorld.open(layout) as world:
-            about: dict[str, object] = {"servers": world.versions(), "seed": given.seed}
+            versions = world.versions()
+            results = ResultFile(path, versions["postgres"])
+            results.write_about(kubernetes=versions["kubernetes"], seed=given.seed)
             if given.part in {"all", "crash"}:
-                crashes = crash_points(world, scenarios, pairs=given.pairs, seed=given.seed)
-                failed += len(crashes.failed)
-                if not given.only:
-                    write_results(results, {**about, "crash_points": crashes.as_json()})
+                failed += crash_points(world, _scenarios(given, results), results, pairs=given.pairs, seed=given.seed)
             if given.part in {"all", "faults"}:
-                held = run_faults(world, faults)
-                failed += sum(bool(said) for said in held.values())
-                if not given.only:
-                    write_results(results, {**about, "faults": {name: _first(said) for name, said in held.items()}})
+                failed += run_faults(world, [one for one in FAULTS if given.only in one.name], results)
     if given.part in {"all", "pauses"}:
-        stopped = run_pauses(layout, given.only, count=given.pauses, seed=given.seed)
+        postgres, stopped = run_pauses(layout, given.only, count=given.pauses, seed=given.seed)
         failed += sum(said != HELD for said in stopped.values())
         if not given.only:
-            write_results(results, {"pauses": stopped})
+            ResultFile(path, postgres).write_part("pauses", stopped)
     if given.part in {"all", "walks"} and not given.only:
-        walked = run_walks(layout, given.specs, seed=given.seed)
+        postgres, walked = run_walks(layout, given.specs, seed=given.seed)
         failed += len(walked["differ"])
-        write_results(results, {"walks": walked})
-    if rotations:
-        run = rotate_in_a_world(layout, rotations)
+        ResultFile(path, postgres).write_part("walks", walked)
+    if given.part in {"all", "rotation"} and given.rotations and not given.only:
+        postgres, run = rotate_in_a_world(layout, given.rotations)
         failed += len(run.failed)
         print("\n".join([*run.failed[:FAILURES_SHOWN], run.total()]), flush=True)
-        write_results(results, {"rotation": run.as_json()})
+        ResultFile(path, postgres).write_part("rotation", run.as_json())
     print(f"{'all held' if not failed else f'{failed} did not hold'}, {(time.monotonic() - began) / 60:.0f} min")
     return 1 if failed else 0
+
+
+def _scenarios(given: argparse.Namespace, results: ResultFile) -> list[Scenario]:
+    chosen = [one for one in SCENARIOS if given.only in one.name]
+    return [one for one in chosen if not (given.resume and results.has_held(one.name))]
 
 
 def _first(said: str) -> str:
@@ -87,7 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tenantry_testing.prove", description=__doc__)
     parts = ["all", "crash", "faults", "pauses", "rotation", "scale", "walks"]
     parser.add_argument("part", nargs="?", choices=parts, default="all")
-    parser.add_argument("--only", default="", help="those whose name contains this; nothing is written then")
+    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--resume", action="store_true", help="leave out the scenarios that held by the result file")
+    versions = [15, *RELEASES]
+    parser.add_argument("--postgres", type=int, choices=versions, help="absent: the newest that Debian's packages have")
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"pairs of deaths for each scenario; absent: {PAIRS}")
     said = f"writes of each scenario at which an operator is stopped; absent: {PAUSES}"
     parser.add_argument("--pauses", type=int, default=PAUSES, help=said)
@@ -101,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def crash_points(world: FaultWorld, scenarios: Sequence[Scenario], *, pairs: int, seed: int) -> CrashResults:
-    """Die at each point of each scenario."""
+def crash_points(world: FaultWorld, scenarios: Sequence[Scenario], file: ResultFile, *, pairs: int, seed: int) -> int:
+    """Die at each point of each scenario; return how many did not hold."""
     results = CrashResults()
     campaign = Campaign(world)
     try:
@@ -111,11 +117,12 @@ def crash_points(world: FaultWorld, scenarios: Sequence[Scenario], *, pairs: int
             drawn = second_deaths(undisturbed, pairs, random.Random(f"{seed} {scenario.name}"))
             for point in (*undisturbed.points(), *drawn):
                 results.outcomes.append(_run(campaign, scenario, point, results))
+            file.write_scenario(scenario.name, results.scenario_as_json(scenario.name))
             print(results.line(scenario.name), flush=True)
     finally:
         campaign.close()
-    print(results.total(), flush=True)
-    return results
+    print(file.total(), flush=True)
+    return len(results.failed)
 
 
 def _run(campaign: Campaign, scenario: Scenario, point: Point, results: CrashResults) -> Outcome:
@@ -125,42 +132,46 @@ def _run(campaign: Campaign, scenario: Scenario, point: Point, results: CrashRes
     return outcome
 
 
-def run_faults(world: FaultWorld, faults: Sequence[FaultCase]) -> dict[str, str]:
-    """Break one thing after the other; return what was wrong by name, empty where nothing was."""
-    found: dict[str, str] = {}
+def run_faults(world: FaultWorld, faults: Sequence[FaultCase], file: ResultFile) -> int:
+    """Break one thing after the other; return how many it did not come through."""
+    failed = 0
     with FaultCampaign(world) as campaign:
         for fault in faults:
-            found[fault.name] = campaign.run(fault)
-            print(f"{fault.name}: {found[fault.name] or 'converged'}", flush=True)
-    return found
+            wrong = campaign.run(fault)
+            failed += bool(wrong)
+            file.write_fault(fault.name, _first(wrong))
+            print(f"{fault.name}: {wrong or 'converged'}", flush=True)
+    return failed
 
 
-def run_pauses(layout: Layout, only: str, *, count: int, seed: int) -> dict[str, str]:
-    """Stop one of two operators in the middle of a write, for a minute; return what was wrong by name."""
-    found: dict[str, str] = {}
+def run_pauses(layout: Layout, only: str, *, count: int, seed: int) -> tuple[str, dict[str, str]]:
+    """Stop one of two operators in the middle of a write, for a minute; return the version, and what was wrong."""
+    postgres, found = "", {}
     for scenario in PAUSED:
         if only not in scenario.name:
             continue
         # A world for each scenario: what does not hold in one is not in the way of the next.
         with FaultWorld.open(layout) as world, PauseCampaign(world) as campaign:
+            postgres = world.postgres.version()
             for pause in campaign.drawn(scenario, count, random.Random(f"{seed} {scenario.name}")):
                 said = campaign.run(pause)
                 print(f"{pause}: {said or HELD}", flush=True)
                 found[str(pause)] = said.partition("\n")[0] or HELD
                 if said:
                     break
-    return found
+    return postgres, found
 
 
-def run_walks(layout: Layout, specs: int, *, seed: int) -> dict[str, Any]:
-    """Let Tenants walk through drawn specs; return how many, and what differs from Tenants that were made with each."""
+def run_walks(layout: Layout, specs: int, *, seed: int) -> tuple[str, dict[str, Any]]:
+    """Let Tenants walk through drawn specs; return the version, how many, and what differs from Tenants made so."""
     differ: list[str] = []
     with FaultWorld.open(layout) as world, WalkCampaign(world, seed=f"{seed} walks") as campaign:
+        postgres = world.postgres.version()
         for number in range(1, specs // SIDE + 1):
             found = campaign.round()
             print(f"walks: {number * SIDE} specs, {len(found)} of these {SIDE} differ", *found, sep="\n", flush=True)
             differ += found
-    return {"specs": specs // SIDE * SIDE, "differ": [one.partition("\n")[0] for one in differ]}
+    return postgres, {"specs": specs // SIDE * SIDE, "differ": [one.partition("\n")[0] for one in differ]}
 
 
 if __name__ == "__main__":

@@ -15,10 +15,7 @@ from tenantry_testing.faults.dump import difference, dump
 from tenantry_testing.faults.effects import Effects, Moment
 from tenantry_testing.faults.world import FaultWorld
 from tenantry_testing.operator_process import OperatorProcess
-from tenantry_testing.prove.scenarios import Scenario
-
-NEIGHBOUR: Final = "neighbour"
-"""A Tenant that nothing happens to, in every dump."""
+from tenantry_testing.prove.scenarios import NEIGHBOUR, Scenario
 
 LIMIT: Final = 60.0
 """Seconds for what takes two on a machine of its own."""
@@ -88,6 +85,7 @@ class Campaign:
     def __init__(self, world: FaultWorld) -> None:
         self._world = world
         self._operator = world.operator()
+        self._later = False
         self._numbers = itertools.count(1)
         self._neighbour = ""
 
@@ -115,7 +113,7 @@ class Campaign:
         text = self._dump(name, uid)
         if scenario.restores:
             assert not difference(before, text), f"{scenario.name} does not restore:\n{difference(before, text)}"
-        self._world.remove(name)
+        self._remove(scenario, name)
         return Undisturbed(labels, text)
 
     def run(self, scenario: Scenario, point: Point, undisturbed: Undisturbed) -> Outcome:
@@ -134,10 +132,10 @@ class Campaign:
         if verdict is Verdict.EQUAL and not died:
             verdict = Verdict.NOT_REACHED
         if verdict in {Verdict.EQUAL, Verdict.NOT_REACHED}:
-            self._world.remove(name)
+            self._remove(scenario, name)
         else:
             detail += f"\neffects since the start: {self.effects.labels()}\n{self._operator.tail()}"
-            self._start_over(name)
+            self._start_over(scenario, name)
         return Outcome(scenario.name, point, verdict, label=label, second=second, detail=detail)
 
     def rest(self) -> None:
@@ -169,11 +167,23 @@ class Campaign:
             self._world.apply(NEIGHBOUR)
             self._wait(lambda: self._world.is_ready(NEIGHBOUR), "the neighbour is Ready")
             self._neighbour = self._uid(NEIGHBOUR)
+        if self._later is not scenario.later:
+            self._become(later=scenario.later)
         name = f"prove-{next(self._numbers):04d}"
         scenario.prepare(self._world, name)
         self.rest()
         uid = self._uid(name)
         return name, uid, self._dump(name, uid) if scenario.restores else ""
+
+    def _become(self, *, later: bool) -> None:
+        """Go on with the operator of this version, or with that of a later one."""
+        self._operator.close()
+        self._operator, self._later = self._world.operator(later=later), later
+        self._start()
+
+    def _remove(self, scenario: Scenario, name: str) -> None:
+        scenario.tidy(self._world, name)
+        self._world.remove(name)
 
     def _uid(self, name: str) -> str:
         body = self._world.tenant(name)
@@ -256,11 +266,11 @@ class Campaign:
     def _dump(self, name: str, uid: str) -> str:
         return dump(self._world, {name: uid or "no uid", NEIGHBOUR: self._neighbour})
 
-    def _start_over(self, name: str) -> None:
+    def _start_over(self, scenario: Scenario, name: str) -> None:
         """After a point that does not hold, let the next one begin cleanly."""
         if not self._operator.alive():
             self._start()
-        self._world.remove(name)
+        self._remove(scenario, name)
         self._world.remove(NEIGHBOUR)
         self._neighbour = ""
 

@@ -191,7 +191,7 @@ class PauseCampaign:
     def _operator(self, pod: str) -> _Operator:
         effects = Effects()
         api = self._stack.enter_context(self._world.another_api(effects))
-        process = self._world.operator(None, pod=pod, api=api, **self._env)
+        process = self._world.operator(None, pod=pod, api=api, later=False, **self._env)
         self._stack.callback(process.close)
         return _Operator(process, api, effects)
 

@@ -27,23 +27,11 @@ class CrashResults:
         reached = sum(one.second is True for one in outcomes)
         return f"{said}, {reached} died twice" if any(one.point.second for one in outcomes) else said
 
-    def total(self) -> str:
-        held = sum(one.holds for one in self.outcomes)
-        not_reached = sum(one.verdict is Verdict.NOT_REACHED for one in self.outcomes)
-        twice = sum(one.second is True for one in self.outcomes)
-        return (
-            f"crash points: {held} of {len(self.outcomes)} held, {not_reached} of them not reached, {twice} died twice"
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        return {"total": self.total(), "scenarios": [self._scenario(name) for name in self.scenarios]}
-
-    def _scenario(self, name: str) -> dict[str, Any]:
+    def scenario_as_json(self, name: str) -> dict[str, Any]:
         outcomes = [one for one in self.outcomes if one.scenario == name]
         single = [one for one in outcomes if one.point.second is None]
         pairs = [one for one in outcomes if one.point.second is not None]
         return {
-            "name": name,
             "effects": list(self.scenarios[name].labels),
             "points": len(single),
             "equal": _count(single, Verdict.EQUAL),
@@ -64,8 +52,55 @@ def _counts(outcomes: Sequence[Outcome]) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no points"
 
 
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Write JSON that differs only where results do; what is not given anew stays."""
-    before = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**before, **results}, indent=2, ensure_ascii=False) + "\n")
+class ResultFile:
+    """What was found with one Postgres version, beside what was found with others. Each result is written at once."""
+
+    def __init__(self, path: Path, postgres: str) -> None:
+        self._path = path
+        self._postgres = postgres
+
+    def has_held(self, scenario: str) -> bool:
+        """Whether each point of the scenario was run, and none failed."""
+        return bool(self._of("crash_points").get(scenario, {"failed": [""]})["failed"] == [])
+
+    def write_scenario(self, name: str, found: Mapping[str, Any]) -> None:
+        self._write("crash_points", name, found)
+
+    def write_fault(self, name: str, found: str) -> None:
+        self._write("faults", name, found)
+
+    def write_part(self, part: str, found: Mapping[str, Any]) -> None:
+        self._write(part, None, found)
+
+    def write_about(self, **about: object) -> None:
+        self._save({**self._load(), **about})
+
+    def total(self) -> str:
+        """Count the crash points of all scenarios that were ever run."""
+        found = self._of("crash_points").values()
+        run = sum(one["points"] + one["pairs"] for one in found)
+        lost = sum(len(one["failed"]) for one in found)
+        missed = sum(len(one["not_reached"]) for one in found)
+        twice = sum(one["pairs_that_died_twice"] for one in found)
+        return f"crash points: {run - lost} of {run} held, {missed} of them not reached, {twice} died twice"
+
+    def _of(self, part: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._load().get("postgres", {}).get(self._postgres, {}).get(part, {})
+        return found
+
+    def _write(self, part: str, name: str | None, found: object) -> None:
+        whole = self._load()
+        here = whole.setdefault("postgres", {}).setdefault(self._postgres, {})
+        here[part] = found if name is None else {**here.get(part, {}), name: found}
+        if part == "crash_points":
+            self._save(whole)
+            here["total"] = self.total()
+        self._save(whole)
+
+    def _load(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        return found
+
+    def _save(self, whole: Mapping[str, Any]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 
 from tenantry_crds import names as api
+from tenantry_migrations import TENANT
 from tenantry_operator.model.names import TenantNames
-from tenantry_testing.faults.administrator import TENANTS
+from tenantry_testing.faults.administrator import MIGRATIONRUNS, TENANTS
 from tenantry_testing.faults.world import SECRETS, FaultWorld
+from tenantry_testing.histories import EXPAND
+
+NEIGHBOUR: Final = "neighbour"
+"""A Tenant that nothing happens to, in every dump."""
 
 Deed = Callable[[FaultWorld, str], None]
 Question = Callable[[FaultWorld, str], bool]
@@ -127,11 +132,39 @@ def has_rotated(world: FaultWorld, name: str) -> bool:
     return left == [(second,)] and world.is_ready(name)
 
 
+def a_tenant_to_move(world: FaultWorld, name: str) -> None:
+    """Begin with a Tenant at the revision that ships, and a neighbour that is not to be moved."""
+    world.change(NEIGHBOUR, migrations={"hold": True})
+    a_tenant(world, name)
+
+
+def migrate(world: FaultWorld, name: str) -> None:
+    spec = {"to": EXPAND, "phase": "expand"}
+    body = {"apiVersion": "tenantry.dev/v1alpha1", "kind": "MigrationRun", "metadata": {"name": name}, "spec": spec}
+    world.administrator.create(MIGRATIONRUNS, body)
+
+
+def has_migrated(world: FaultWorld, name: str) -> bool:
+    run, tenant = world.administrator.get(f"{MIGRATIONRUNS}/{name}") or {}, world.tenant(name) or {}
+    current = tenant.get("status", {}).get("migration", {}).get("current")
+    return (run.get("status", {}).get("phase"), current) == ("Succeeded", EXPAND) and world.is_ready(name)
+
+
+def release_what_ships(world: FaultWorld, name: str) -> None:
+    """Let the next Tenant begin where this one did."""
+    world.administrator.delete(f"{MIGRATIONRUNS}/{name}")
+    world.execute(
+        sql.SQL("UPDATE tenantry.released SET revision = {}").format(sql.Literal(TENANT.head)), database="tenantry"
+    )
+    world.change(NEIGHBOUR, migrations=None)
+
+
 @dataclass(frozen=True)
 class Scenario:
     """`prepare` and the operator's peace come first; `act` is what the user does; then `reached` comes true for good.
 
-    `restores`: in the end all is as it was before the act.
+    `restores`: in the end all is as it was before the act. `tidy` takes back what is more than the Tenant. `later`: the
+    operator is of a later version, which knows a revision more.
     """
 
     name: str
@@ -139,6 +172,8 @@ class Scenario:
     prepare: Deed = a_tenant
     reached: Question = is_ready
     restores: bool = False
+    tidy: Deed = nothing
+    later: bool = False
 
 
 OVERLAP = "2s"
@@ -160,4 +195,5 @@ SCENARIOS = (
     Scenario("repair a dropped login", drop_login, restores=True),
     Scenario("repair a deleted Secret", delete_secret, restores=True),
     Scenario("repair a lost registry row", lose_row, restores=True),
+    Scenario("migrate", migrate, a_tenant_to_move, has_migrated, tidy=release_what_ships, later=True),
 )
