@@ -62,7 +62,7 @@ class History:
     @cached_property
     def revisions(self) -> tuple[str, ...]:
         """All revisions, oldest first. Raises WrongHistory when they are not one line, or one declares no phase."""
-        scripts = self._scripts
+        scripts = self.scripts
         if not scripts:
             raise WrongHistory(f"no revision in {self.folder}")
         return tuple(script.revision for script in scripts)
@@ -90,7 +90,8 @@ class History:
             raise UnknownRevision(f"this version knows no revision {revision!r}; its newest is {self.head}") from None
 
     @cached_property
-    def _scripts(self) -> tuple[Script, ...]:
+    def scripts(self) -> tuple[Script, ...]:
+        """The scripts, oldest first. Raises WrongHistory."""
         directory = ScriptDirectory(self.folder)
         try:
             scripts = list(directory.walk_revisions("base", "heads"))
@@ -108,7 +109,7 @@ class History:
         """What is granted after each revision."""
         tables: dict[str, Mapping[str, str]] = {}
         result = []
-        for script in self._scripts:
+        for script in self.scripts:
             tables |= _grants_of(script)
             result.append(frozenset(_privileges(tables)))
         return tuple(result)
@@ -118,7 +119,7 @@ class History:
         return tuple(self._step(position) for position in range(len(self.revisions)))
 
     def _step(self, position: int) -> Step:
-        script = self._scripts[position]
+        script = self.scripts[position]
         return Step(
             revision=script.revision,
             phase=script.module.phase,
@@ -130,7 +131,7 @@ class History:
         if not self.grants_in_steps:
             return ()
         before = self._granted[position - 1] if position else frozenset[Privilege]()
-        return _grant_statements(before, self._granted[position], _grants_of(self._scripts[position]))
+        return _grant_statements(before, self._granted[position], _grants_of(self.scripts[position]))
 
 
 def _grants_of(script: Script) -> Grants:

@@ -27,7 +27,7 @@ def render(step: Step, *, roles: Mapping[str, str], schema: str) -> sql.Composed
 
 def render_each(step: Step, *, roles: Mapping[str, str], schema: str) -> tuple[sql.Composed, ...]:
     """Render the step as statements to be sent one at a time, in order."""
-    statements = [_fill(statement, roles=roles, schema=schema) for statement in step.statements]
+    statements = [fill(statement, roles=roles, schema=schema) for statement in step.statements]
     guard, write = _version_statements(step, sql.Identifier(schema, VERSION_TABLE))
     return (guard, *statements, write)
 
@@ -52,7 +52,8 @@ def _version_statements(step: Step, table: sql.Identifier) -> tuple[sql.Composed
     return guard, sql.SQL("UPDATE {} SET version = {}").format(table, sql.Literal(step.revision))
 
 
-def _fill(statement: str, *, roles: Mapping[str, str], schema: str) -> sql.Composed:
+def fill(statement: str, *, roles: Mapping[str, str], schema: str) -> sql.Composed:
+    """Put the names into a statement of a step. Raises MigrationError for a service without a role."""
     return sql.Composed(list(_parts(statement, roles=roles, schema=schema)))
 
 

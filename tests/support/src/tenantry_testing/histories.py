@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tenantry_migrations import TENANT
+from tenantry_migrations import POOL, TENANT
 
 EXPAND: Final = "t9001"
 CONTRACT: Final = "t9002"
-CACHED: Final = ("revisions", "_scripts", "_granted", "_steps")
+CACHED: Final = ("revisions", "scripts", "_granted", "_steps", "_rendered", "_shapes")
 
 SCRIPTS: Final = {
     EXPAND: """
@@ -25,7 +25,11 @@ grants = {{"notes": {{"accounts": "SELECT INSERT"}}}}
 
 def upgrade():
     op.add_column("users", sa.Column("locale", sa.Text))
-    op.create_table("notes", sa.Column("words", sa.Text, sa.CheckConstraint("words LIKE '100%'")))
+    op.create_table(
+        "notes",
+        sa.Column("id", sa.Uuid, primary_key=True),
+        sa.Column("tenant_id", sa.Uuid, nullable=False),
+        sa.Column("words", sa.Text, sa.CheckConstraint("words LIKE '100%'")))
 """,
     CONTRACT: """
 from alembic import op
@@ -62,6 +66,7 @@ def tenant_history(folder: Path) -> Iterator[None]:
 
 
 def _use(folder: Path) -> None:
-    TENANT.folder = folder
-    for name in CACHED:
-        TENANT.__dict__.pop(name, None)
+    for history in (TENANT, POOL):
+        history.folder = folder
+        for name in CACHED:
+            history.__dict__.pop(name, None)

@@ -7,6 +7,7 @@ revision = "t0001"
 down_revision = None
 phase = "expand"
 grants = {"users": {"accounts": "SELECT INSERT UPDATE DELETE"}}
+customers = ("users",)
 
 
 def upgrade() -> None:

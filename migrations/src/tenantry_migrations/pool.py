@@ -1,0 +1,251 @@
+"""The tenant history, rendered for the schema that tenants share: the same columns, and every row guarded.
+
+A table is the pool's only with a `tenant_id`, and every key of it begins with that, so that no tenant can learn from a
+refused row what another one has. Row security holds for the tables' owner too; while a revision moves the data of all
+tenants, it is lifted within the transaction.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.script import Script
+from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, UniqueConstraint
+
+from tenantry_migrations.errors import WrongHistory
+from tenantry_migrations.history import History, Privilege, Step
+from tenantry_migrations.offline import render_script
+
+TENANT_ID: Final = "tenant_id"
+
+OWNER: Final = "owner"
+"""Stands in a step for the role that owns the pool; no service has this name."""
+
+CUSTOMERS: Final = "customers"
+"""Stands in a step for the group of the customers' logins."""
+
+CHOSEN: Final = "tenant_id = (SELECT tenantry.chosen_tenant())"
+OWN: Final = "tenant_id = (SELECT tenantry.tenant_of(current_user))"
+# The owner reaches rows of a tenant that is closed, or that the directory has lost.
+NAMED: Final = "tenant_id = (SELECT nullif(current_setting('app.tenant', true), '')::uuid)"
+CATALOGUED: Final = {
+    CHOSEN: "(tenant_id = ( SELECT tenantry.chosen_tenant() AS chosen_tenant))",
+    OWN: "(tenant_id = ( SELECT tenantry.tenant_of(CURRENT_USER) AS tenant_of))",
+    NAMED: "(tenant_id = ( SELECT (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid AS \"nullif\"))",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Policy:
+    """Who reaches which rows of a table. `role` is a service, OWNER or CUSTOMERS."""
+
+    table: str
+    role: str
+
+    @property
+    def name(self) -> str:
+        return f"pool_{self.role}"
+
+    @property
+    def reads_only(self) -> bool:
+        return self.role == CUSTOMERS
+
+    @property
+    def rows(self) -> str:
+        """The condition on a row."""
+        return {OWNER: NAMED, CUSTOMERS: OWN}.get(self.role, CHOSEN)
+
+    @property
+    def rows_as_catalogued(self) -> str:
+        """The condition in the catalogue's words, which are the same from Postgres 15 to 18."""
+        return CATALOGUED[self.rows]
+
+    def create(self) -> str:
+        """Return the statement that makes it."""
+        allows = f"FOR SELECT TO {{role:{self.role}}}" if self.reads_only else f"FOR ALL TO {{role:{self.role}}}"
+        check = "" if self.reads_only else f" WITH CHECK ({self.rows})"
+        return f'CREATE POLICY {self.name} ON "{self.table}" {allows} USING ({self.rows}){check}'
+
+    def drop(self) -> str:
+        return f'DROP POLICY IF EXISTS {self.name} ON "{self.table}"'
+
+
+@dataclass(frozen=True)
+class PoolShape:
+    """What there is in the pool at a revision, besides the columns."""
+
+    tables: tuple[str, ...]
+    """In the order in which they were made."""
+    policies: frozenset[Policy]
+    privileges: frozenset[Privilege]
+    """Those of the customers too."""
+
+
+class PoolHistory(History):
+    """The scripts of a tenant history. A script may name in `customers` the tables whose rows a customer reads itself.
+
+    Raises WrongHistory for a script that makes what cannot be guarded.
+    """
+
+    def shape(self, revision: str) -> PoolShape:
+        """Return what there is at a revision."""
+        return self._shapes[self._position(revision)]
+
+    def guard(self, revision: str, table: str) -> tuple[str, ...]:
+        """Return the statements that guard a table as at a revision, whatever guards it now but other policies."""
+        policies = sorted(policy for policy in self.shape(revision).policies if policy.table == table)
+        return (*_secure(table), *(one for policy in policies for one in (policy.drop(), policy.create())))
+
+    def _step(self, position: int) -> Step:
+        script = self.scripts[position]
+        before = self._shapes[position - 1] if position else PoolShape((), frozenset(), frozenset())
+        after = self._shapes[position]
+        lifted = (f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY' for table in sorted(before.tables))
+        return Step(
+            revision=script.revision,
+            phase=script.module.phase,
+            statements=(
+                *lifted,
+                *self._rendered[position].statements,
+                *_guards(before, after),
+                *_grants(before, after),
+            ),
+            previous=self.revisions[position - 1] if position else None,
+        )
+
+    @cached_property
+    def _rendered(self) -> tuple["_Rendered", ...]:
+        return tuple(_render(script) for script in self.scripts)
+
+    @cached_property
+    def _shapes(self) -> tuple[PoolShape, ...]:
+        tables, readable, shapes = tuple[str, ...](), frozenset[str](), list[PoolShape]()
+        for position, script in enumerate(self.scripts):
+            rendered = self._rendered[position]
+            tables = tuple(table for table in (*tables, *rendered.made) if table not in rendered.dropped)
+            readable = (readable | frozenset(getattr(script.module, "customers", ()))) & frozenset(tables)
+            shapes.append(self._shape(script, position, tables, readable))
+        return tuple(shapes)
+
+    def _shape(self, script: Script, position: int, tables: tuple[str, ...], readable: frozenset[str]) -> PoolShape:
+        services = frozenset(one for one in self._granted[position] if one.privileges)
+        if unknown := {one.table for one in services} - {*tables}:
+            raise WrongHistory(
+                f"{script.revision} grants on {', '.join(sorted(unknown))}, which a pool cannot guard: make and drop "
+                "a table by op.create_table and op.drop_table"
+            )
+        read = frozenset(Privilege(table, CUSTOMERS, frozenset({"SELECT"})) for table in readable)
+        owned = frozenset(Policy(table, OWNER) for table in tables)
+        policies = owned | {Policy(one.table, one.service) for one in services | read}
+        return PoolShape(tables, policies, services | read)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    statements: tuple[str, ...]
+    made: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+def _render(script: Script) -> _Rendered:
+    """Render one script, and take down which tables it makes and drops."""
+    made, dropped = list[str](), list[str]()
+
+    class Taken(_PoolImpl):
+        def create_table(self, table: Table, **kw: Any) -> None:
+            made.append(table.name)
+            super().create_table(table, **kw)
+
+        def drop_table(self, table: Table, **kw: Any) -> None:
+            dropped.append(table.name)
+            super().drop_table(table, **kw)
+
+    try:
+        statements = render_script(script, Taken)
+    except _Unguarded as error:
+        raise WrongHistory(f"{script.revision}: {error}") from error
+    return _Rendered(statements, tuple(made), tuple(dropped))
+
+
+class _Unguarded(Exception):
+    """What is made would let one tenant learn of another."""
+
+
+class _PoolImpl(PostgresqlImpl):
+    """Makes what Alembic would make, with the tenant in front of every key."""
+
+    def create_table(self, table: Table, **kw: Any) -> None:
+        """Begin the primary key with the tenant; refuse a table or a key without one."""
+        if TENANT_ID not in table.columns or table.columns[TENANT_ID].nullable:
+            raise _Unguarded(f"table {table.name} has no {TENANT_ID} that is NOT NULL")
+        _lead_with_tenant(table)
+        for constraint in table.constraints:
+            _check_key(table.name, constraint)
+        for index in table.indexes:
+            _check_index(index)
+        super().create_table(table, **kw)
+
+    def create_index(self, index: Index, **kw: Any) -> None:
+        _check_index(index)
+        super().create_index(index, **kw)
+
+    def add_constraint(self, const: Any, **kw: Any) -> None:
+        _check_key(const.table.name, const)
+        super().add_constraint(const, **kw)
+
+    def rename_table(self, old_table_name: str, *_: Any, **__: Any) -> None:
+        raise _Unguarded(f"table {old_table_name} is renamed; make a new one, and drop the old one by a later revision")
+
+
+def _lead_with_tenant(table: Table) -> None:
+    key = [column for column in table.primary_key.columns if column.name != TENANT_ID]
+    if not key:
+        raise _Unguarded(f"table {table.name} has no primary key besides {TENANT_ID}")
+    name = table.primary_key.name
+    assert name is None or isinstance(name, str)  # noqa: S101  # for types; no naming convention is used
+    for column in table.primary_key.columns:
+        column.primary_key = False
+    table.append_constraint(PrimaryKeyConstraint(table.columns[TENANT_ID], *key, name=name))
+
+
+def _check_key(table: str, constraint: Any) -> None:
+    if isinstance(constraint, ForeignKeyConstraint):
+        pairs = [(element.parent.name, element.column.name) for element in constraint.elements]
+        if not pairs or pairs[0] != (TENANT_ID, TENANT_ID):
+            raise _Unguarded(f"a foreign key of {table} does not begin with {TENANT_ID} on both sides")
+    elif isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
+        names = [column.name for column in constraint.columns]
+        if names[:1] != [TENANT_ID]:
+            raise _Unguarded(f"a key of {table} does not begin with {TENANT_ID}: {', '.join(names)}")
+
+
+def _check_index(index: Index) -> None:
+    first = next(iter(index.expressions), None)
+    if index.unique and getattr(first, "name", None) != TENANT_ID:
+        raise _Unguarded(f"the unique index {index.name} does not begin with {TENANT_ID}")
+
+
+def _secure(table: str) -> tuple[str, str]:
+    return (f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY', f'ALTER TABLE "{table}" FORCE ROW LEVEL SECURITY')
+
+
+def _guards(before: PoolShape, after: PoolShape) -> Iterator[str]:
+    """Guard every table, and change the policies from the one shape to the other."""
+    for table in sorted(after.tables):
+        yield from _secure(table)
+    kept = {policy for policy in before.policies if policy.table in after.tables}
+    yield from (policy.drop() for policy in sorted(kept - after.policies))
+    yield from (policy.create() for policy in sorted(after.policies - kept))
+
+
+def _grants(before: PoolShape, after: PoolShape) -> Iterable[str]:
+    had = {(one.table, one.service): one.privileges for one in before.privileges if one.table in after.tables}
+    wanted = {(one.table, one.service): one.privileges for one in after.privileges}
+    for table, service in sorted(had.keys() | wanted.keys()):
+        held, wants = (state.get((table, service), frozenset[str]()) for state in (had, wanted))
+        if revoked := held - wants:
+            yield f'REVOKE {", ".join(sorted(revoked))} ON "{table}" FROM {{role:{service}}}'
+        if granted := wants - held:
+            yield f'GRANT {", ".join(sorted(granted))} ON "{table}" TO {{role:{service}}}'
