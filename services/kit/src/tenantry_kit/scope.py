@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from uuid import UUID
 
+POOL_SCHEMA = "tenantry_pool"
+"""The schema that pooled tenants share. There a row is told to be a tenant's by row security, and not by its schema."""
+
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -29,8 +32,12 @@ class TenantScope:
                 raise ValueError(f"{identifier!r} is no identifier of a tenant")
 
     @property
+    def is_pooled(self) -> bool:
+        return self.schema == POOL_SCHEMA
+
+    @property
     def role(self) -> str:
-        """The role that may do with the tenant's rows what this service may."""
+        """The role that may do with the tenant's rows what this service may; a pool's with those of the chosen one."""
         return f"{self.schema}_{self.service}"
 
     @property

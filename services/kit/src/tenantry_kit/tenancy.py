@@ -6,7 +6,8 @@ made anew under its name: the work ends before it has read a row. It ends in one
 stayed behind on the connection; a connection that something stayed on is closed.
 
 Three guards, each enough alone: the role cannot reach another tenant's schema, the marker cannot be another tenant's,
-and every query of the ORM is narrowed to the tenant's id.
+and every query of the ORM is narrowed to the tenant's id. Pooled tenants share a schema and a role: there row security
+stands in place of the first, by `app.tenant`, and the pool itself is asked whether it has let the tenant be chosen.
 """
 
 import json
@@ -34,6 +35,8 @@ _BEGIN = sql.SQL(
     " set_config('statement_timeout', {timeout}, true),"
     " (SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = {owner})"
 )
+# A statement of its own: whether the role may ask is looked at before a statement begins.
+_CHOSEN = sql.SQL("; SELECT tenantry.chosen_tenant()")
 _END = sql.SQL(
     "{end}; SELECT current_setting('role'), current_setting('search_path'),"
     " coalesce(current_setting('app.tenant', true), '')"
@@ -216,7 +219,7 @@ async def _send_begin(
         timeout=sql.Literal(str(statement_timeout)),
         owner=sql.Literal(scope.owner_role),
     )
-    cursor = await driver.execute(statement)
+    cursor = await driver.execute(statement + _CHOSEN if scope.is_pooled else statement)
     cursor.nextset()
     row = await cursor.fetchone()
     if row is None:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,7 +27,7 @@ from tenantry_kit.components import Components, compose
 from tenantry_kit.keys import EVERY_SCOPE, ApiKey, create_key
 from tenantry_kit.scope import TenantScope
 from tenantry_kit.settings import ServiceSettings
-from tenantry_migrations import REGISTRY, TENANT, render, upgrade_registry
+from tenantry_migrations import CUSTOMERS, OWNER, POOL_SCHEMA, REGISTRY, TENANT, make_pool, render, upgrade_registry
 from tenantry_operator.model.tenant import Marker, MarkerState
 from tenantry_testing.postgres import Login, PostgresServer
 
@@ -42,11 +43,12 @@ class WorldTenant:
     id: UUID
     name: str
     key: ApiKey
+    pooled: bool = False
 
     @property
     def schema(self) -> str:
         """The services' schema."""
-        return f"s_{self.name.replace('-', '_')}"
+        return POOL_SCHEMA if self.pooled else f"s_{self.name.replace('-', '_')}"
 
     @property
     def owner(self) -> str:
@@ -70,6 +72,7 @@ class AccountsWorld:
     def __post_init__(self) -> None:
         self.app_database = f"app_{self.suffix}"
         self.registry_database = f"tenantry_{self.suffix}"
+        self.pool_owner = f"pool_owner_{self.suffix}"
         self.login = Login(f"tenantry_svc_accounts_{self.suffix}", secrets.token_urlsafe(16))
         self._make_databases()
         self.mount(self.folder)
@@ -118,11 +121,14 @@ class AccountsWorld:
         with self.postgres.connect(self.registry_database) as connection:
             yield connection
 
-    def add_tenant(self, name: str | None = None, *, state: str = "active") -> WorldTenant:
+    def add_tenant(self, name: str | None = None, *, state: str = "active", pooled: bool = False) -> WorldTenant:
         """Provision a tenant; without a name, under one that nobody has."""
-        tenant = WorldTenant(uuid4(), name or f"acme-{secrets.token_hex(4)}", create_key(ENVIRONMENT))
+        tenant = WorldTenant(uuid4(), name or f"acme-{secrets.token_hex(4)}", create_key(ENVIRONMENT), pooled)
         with self.app() as database:
-            self._make_schema(database, tenant)
+            if pooled:
+                self._enter_pool(database, tenant)
+            else:
+                self._make_schema(database, tenant)
         self.register(tenant, state=state)
         self.store_key(tenant, tenant.key)
         return tenant
@@ -141,6 +147,22 @@ class AccountsWorld:
             for step in TENANT.steps(None, TENANT.head):
                 database.execute(render(step, roles=roles, schema=tenant.schema))
 
+    def _enter_pool(self, database: psycopg.Connection[Any], tenant: WorldTenant) -> None:
+        """Put the tenant into the directory of the pool, which is made if there is none."""
+        roles = {SERVICE: f"{POOL_SCHEMA}_{SERVICE}", CUSTOMERS: f"{POOL_SCHEMA}_customers", OWNER: self.pool_owner}
+        there = {row[0] for row in database.execute("SELECT rolname FROM pg_roles")}
+        for made in ({*roles.values(), tenant.owner}) - there:
+            _run(database, "CREATE ROLE {} NOLOGIN", made)
+        self.mark(tenant)
+        _run(database, "GRANT {} TO {}", roles[SERVICE], self.login.user)
+        with ThreadPoolExecutor(1) as thread:  # for a test may run in a loop of its own
+            thread.submit(asyncio.run, _make_pool(self.postgres.url(self.app_database), roles)).result()
+        key = tenant.name.replace("-", "_")
+        database.execute(
+            "INSERT INTO tenantry.pooled VALUES (%s, %s, %s, %s, true)",
+            (tenant.id, tenant.name, f"t_{key}_login_a", f"t_{key}_login_b"),
+        )
+
     def mark(self, tenant: WorldTenant, state: MarkerState = MarkerState.LIVE) -> None:
         """Write the tenant's marker as the operator does."""
         self.write_marker(tenant, Marker(str(tenant.id), str(uuid4()), "world", state).text())
@@ -157,8 +179,18 @@ class AccountsWorld:
             registry.execute(
                 "INSERT INTO tenantry.tenants"
                 " (id, name, uid, server, database, schema, isolation, service_login, state)"
-                " VALUES (%s, %s, %s, %s, %s, %s, 'Schema', %s, %s)",
-                (tenant.id, tenant.name, uuid4(), SERVER, self.app_database, tenant.schema, self.login.user, state),
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (
+                    tenant.id,
+                    tenant.name,
+                    uuid4(),
+                    SERVER,
+                    self.app_database,
+                    tenant.schema,
+                    "Pooled" if tenant.pooled else "Schema",
+                    self.login.user,
+                    state,
+                ),
             )
 
     def set_state(self, tenant: WorldTenant, state: str) -> None:
@@ -195,10 +227,17 @@ class AccountsWorld:
             registry.execute("UPDATE tenantry.api_keys SET revoked_at = now() WHERE tenant_id = %s", (tenant.id,))
         self.set_state(tenant, "deleted")
 
+    def close_in_pool(self, tenant: WorldTenant) -> None:
+        """Let nobody reach the tenant's rows, as the operator does when it suspends one."""
+        with self.app() as database:
+            database.execute("UPDATE tenantry.pooled SET open = false WHERE tenant_id = %s", (tenant.id,))
+
     def users_of(self, tenant: WorldTenant) -> list[dict[str, Any]]:
         """Return the rows of the tenant's users, whoever wrote them."""
         with self.app() as database, database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
-            query = sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(tenant.schema, "users"))
+            query = sql.SQL("SELECT * FROM {} WHERE tenant_id = {} OR NOT {} ORDER BY id").format(
+                sql.Identifier(tenant.schema, "users"), sql.Literal(tenant.id), sql.Literal(tenant.pooled)
+            )
             return cursor.execute(query).fetchall()
 
     def scope_of(self, tenant: WorldTenant) -> TenantScope:
@@ -248,6 +287,11 @@ class RunningService:
 async def _upgrade(url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await upgrade_registry(connection)
+
+
+async def _make_pool(url: str, roles: dict[str, str]) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await make_pool(connection, TENANT.head, roles=roles)
 
 
 def _run(connection: psycopg.Connection[Any], statement: str, *parts: str | sql.Composable) -> None:
