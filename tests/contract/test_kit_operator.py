@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tenantry_migrations as migrations
 from tenantry_kit.databases import LoginMissing, read_login
 from tenantry_kit.principal import check_state
 from tenantry_kit.problems import TENANT_SUSPENDED, TENANT_UNAVAILABLE, UNAUTHENTICATED, Problem
 from tenantry_kit.registry import TenantRecord, login_number
 from tenantry_kit.scope import TenantScope
 from tenantry_kit.tenancy import TenantReplaced, check_marker
+from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames, service_login
+from tenantry_operator.model.pool import CUSTOMERS_PART, DIRECTORY_SCHEMA, OWNERS_PART, POOL_SCHEMA, pool_role
 from tenantry_operator.model.server import DesiredServer
 from tenantry_operator.model.tenant import Marker, MarkerState, Place, RowState
 from tenantry_operator.plan.server import service_binding
@@ -31,6 +34,19 @@ def test_both_derive_the_same_names(name):
     names, scope = TenantNames(name), _scope(name, uuid4())
     assert scope.role == names.service_role("accounts")
     assert scope.owner_role == names.owner
+
+
+def test_both_name_the_pool_and_its_roles_alike():
+    layout = Layout(TenantNames("acme"), Isolation.POOLED, "primary", "app")
+    scope = TenantScope(uuid4(), "acme", "primary", "app", layout.services.schema, "accounts")
+    assert scope.is_pooled
+    assert scope.role == pool_role("accounts")
+    assert not _scope("acme", uuid4()).is_pooled
+
+
+def test_the_histories_and_the_operator_name_the_pool_alike():
+    assert (POOL_SCHEMA, DIRECTORY_SCHEMA) == (migrations.POOL_SCHEMA, migrations.DIRECTORY_SCHEMA)
+    assert (OWNERS_PART, CUSTOMERS_PART) == (migrations.OWNER, migrations.CUSTOMERS)
 
 
 def test_the_operators_marker_opens_its_own_tenant_only():

@@ -83,12 +83,10 @@ async def test_row_security_alone_keeps_tenants_apart(
 
 @pytest.fixture
 def unfiltered() -> Iterator[None]:
-    """The ORM narrows nothing, and lets every row be written."""
+    """The ORM narrows no query."""
     event.remove(tenancy._ScopedSession, "do_orm_execute", tenancy.narrow_to_tenant)
-    event.remove(tenancy._ScopedSession, "before_flush", tenancy.stamp_tenant)
     yield
     event.listen(tenancy._ScopedSession, "do_orm_execute", tenancy.narrow_to_tenant)
-    event.listen(tenancy._ScopedSession, "before_flush", tenancy.stamp_tenant)
 
 
 @pytest.fixture
@@ -177,16 +175,19 @@ async def test_a_tenant_that_the_pool_has_closed_is_answered_by_its_state(
     assert (answer.status_code, answer.json()["type"]) == (status, f"/problems/{name}")
 
 
-async def test_without_asking_the_pool_a_closed_tenant_may_look_empty(
+async def test_a_unit_of_work_in_a_closed_tenant_does_not_begin_since_the_pool_is_asked(
     accounts_world: AccountsWorld, service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TenantScope, "is_pooled", property(lambda _: False))
+    """A statement that happens to look at no row would not ask it."""
     tenant = accounts_world.add_tenant(pooled=True)
-    with accounts_world.app() as database:
-        database.execute("TRUNCATE tenantry_pool.users")
     accounts_world.close_in_pool(tenant)
-    answer = await service.client.get(USERS, headers=tenant.headers)
-    assert (answer.status_code, answer.json()["items"]) == (200, [])
+    begin, scope = service.components.units.begin, accounts_world.scope_of(tenant)
+    with pytest.raises(Problem):
+        async with begin(scope):
+            pass
+    monkeypatch.setattr(TenantScope, "is_pooled", property(lambda _: False))
+    async with begin(scope):
+        pass
 
 
 async def test_a_pooled_tenant_is_closed_from_the_moment_it_is_released(

@@ -122,7 +122,7 @@ async def test_the_columns_are_those_of_a_schema_of_ones_own(operator: Connectio
             await operator.execute(render(step, roles=ROLES, schema="alone"))
     found = [await (await operator.execute(COLUMNS, (one, one))).fetchall() for one in (POOL_SCHEMA, "alone")]
     pooled, alone = (
-        [tuple(str(part).replace(f"{schema}.", "") for part in row) for row in rows]
+        sorted(tuple(str(part).replace(f"{schema}.", "") for part in row) for row in rows)
         for schema, rows in zip((POOL_SCHEMA, "alone"), found, strict=True)
     )
     assert pooled == alone

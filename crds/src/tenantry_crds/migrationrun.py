@@ -132,7 +132,9 @@ class MigrationRunSpec(Part):
 class MigrationFailure(Part):
     """A tenant that could not be moved. Its schema is as it was."""
 
-    tenant: Annotated[str, Field(max_length=63, description="Name of the Tenant.")]
+    tenant: Annotated[
+        str, Field(max_length=80, description="Name of the Tenant, or tenantry_pool/<server> for the pool of a server.")
+    ]
     message: Annotated[str, Field(max_length=512, description="What Postgres said.")]
 
 

@@ -22,6 +22,7 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 class Isolation(StrEnum):
     SCHEMA = "Schema"
+    POOLED = "Pooled"
 
 
 class AdoptionPolicy(StrEnum):
@@ -140,7 +141,11 @@ class TenantSpec(Part):
     ]
     isolation: Annotated[
         Isolation,
-        Field(description="How the tenant is kept apart. Schema: schemas and roles of its own in a shared database."),
+        Field(
+            description="How the tenant is kept apart. Schema: schemas and roles of its own in a shared database. "
+            "Pooled: rows in a schema that the server's pooled tenants share; row security tells them apart, and the "
+            "tenant's login reads its own rows and writes none."
+        ),
     ]
     database_server: Annotated[
         DnsLabel | None,
@@ -207,6 +212,18 @@ class TenantSpec(Part):
             rule="self.isolation == oldSelf.isolation",
             message="isolation cannot be changed: make a new Tenant and move the data",
             field_path=".isolation",
+        ),
+        Rule(
+            name="tenant-pooled-is-not-backed-up",
+            rule="self.isolation != 'Pooled' || !has(self.deletionPolicy) || self.deletionPolicy != 'BackupThenDelete'",
+            message="a pooled Tenant cannot be backed up yet: choose Retain or Delete",
+            field_path=".deletionPolicy",
+        ),
+        Rule(
+            name="tenant-pooled-moves-with-the-pool",
+            rule="self.isolation != 'Pooled' || !has(self.migrations)",
+            message="migrations cannot be set for a pooled Tenant: the pool moves as one, in the last wave",
+            field_path=".migrations",
         ),
         Rule(
             name="tenant-server-is-immutable",

@@ -5,10 +5,11 @@ from typing import Any
 
 from psycopg import AsyncConnection, errors, sql
 
-from tenantry_migrations import TENANT, render
+from tenantry_migrations import TENANT, move_statements, render
 from tenantry_operator.apply.tenant import MarkerChanged
 from tenantry_operator.apply.tenant_sql import Statement
 from tenantry_operator.model.names import OWNER, TenantNames
+from tenantry_operator.model.pool import POOL_ROLES, POOL_SCHEMA
 
 Connection = AsyncConnection[Any]
 
@@ -16,6 +17,11 @@ COPY = """
     UPDATE tenantry.tenants t SET version = new.version, updated_at = now()
     FROM unnest(%s::uuid[], %s::text[]) AS new (id, version)
     WHERE t.id = new.id AND t.version IS DISTINCT FROM new.version AND t.state NOT IN ('released', 'deleted')
+"""
+COPY_POOL = """
+    UPDATE tenantry.tenants SET version = %s, updated_at = now()
+    WHERE server = %s AND schema = %s AND version IS DISTINCT FROM %s AND state NOT IN ('released', 'deleted')
+        AND version IS NOT NULL
 """
 RELEASE = "UPDATE tenantry.released SET revision = %s, released_at = now() WHERE revision = %s"
 
@@ -58,10 +64,20 @@ def statements(names: TenantNames, start: str, to: str) -> tuple[Statement, ...]
     )
 
 
+def pool_statements(start: str, to: str) -> tuple[Statement, ...]:
+    """Return what moves a pool from one revision to another, as `tenantry migrate sql --pool` shows it too."""
+    return move_statements(start, to, roles=POOL_ROLES)
+
+
 async def copy_versions(registry: Connection, versions: Mapping[str, str]) -> None:
     """Write into the registry what the schemas say; `versions` is by the tenant's id."""
     if versions:
         await registry.execute(COPY, (list(versions), list(versions.values())))
+
+
+async def copy_pool_version(registry: Connection, server: str, version: str) -> None:
+    """Write into the registry, for all tenants of a server's pool, what the pool says."""
+    await registry.execute(COPY_POOL, (version, server, POOL_SCHEMA, version))
 
 
 async def release(registry: Connection, *, before: str, to: str) -> bool:

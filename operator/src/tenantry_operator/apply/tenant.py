@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, errors, sql
 
+from tenantry_operator.apply.pool import delete_rows, make
 from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
     CannotRevoke,
@@ -22,6 +23,7 @@ from tenantry_operator.apply.tenant_sql import (
 from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
 from tenantry_operator.model.tenant import Membership
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.pool_actions import LeavePool, MakePool
 
 Connection = AsyncConnection[Any]
 
@@ -115,6 +117,9 @@ async def _apply_unit(
     connection: Connection, unit: tuple[do.ServerAction, ...], *, context: Context, marker_text: str | None
 ) -> int | None:
     """Run the unit; return the login's oid when it was given a password."""
+    if isinstance(unit[0], MakePool):
+        await make(connection, unit[0].to)
+        return None
     wanted = await _to_borrow(connection, unit, context=context)
     first: list[Statement] = [LIMITS]
     if marker_text is not None:
@@ -127,6 +132,8 @@ async def _apply_unit(
         for action in unit:
             if isinstance(action, do.DropData) or (isinstance(action, do.LeaveDatabase) and action.heir is None):
                 await thin_out(connection, action, first=first)
+            elif isinstance(action, LeavePool):
+                await delete_rows(connection, action, first=first)
         # Several statements in one message are one transaction.
         cursor = await connection.execute(sql.SQL(";\n").join(batch))
     except errors.InvalidTextRepresentation as error:

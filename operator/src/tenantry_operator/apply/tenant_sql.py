@@ -7,9 +7,11 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 from tenantry_migrations import TENANT, render
+from tenantry_operator.apply.pool_sql import pool_statements
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.tenant import PUBLIC, ForeignGrant
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.pool_actions import PoolTenantAction
 
 Statement = sql.SQL | sql.Composed
 
@@ -51,6 +53,8 @@ class Context:
 
 def statements(action: do.ServerAction, context: Context) -> tuple[Statement, ...]:
     """Return the statements of one action, to be run in one transaction. Raises CannotRevoke."""
+    if isinstance(action, PoolTenantAction):
+        return tuple(pool_statements(action))
     return tuple(_statements(action, context))
 
 

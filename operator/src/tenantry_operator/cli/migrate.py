@@ -14,7 +14,7 @@ from psycopg import sql
 from tenantry_crds import MigrationPhase
 from tenantry_crds import names as api
 from tenantry_migrations import TENANT, MigrationError
-from tenantry_operator.apply.migration import statements
+from tenantry_operator.apply.migration import pool_statements, statements
 from tenantry_operator.cli.cluster import ClusterPlace
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.migrate_shown import is_over, line, reason_and_message, sentence, table
@@ -28,6 +28,7 @@ from tenantry_operator.clients.kube import (
     RawObject,
     load_configuration,
 )
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.reconcile.migration_desired import plan_hash, tenant_line
 
@@ -107,10 +108,13 @@ def sql_command(
         str | None, typer.Option("--from", help="The revision that the schema has. Absent: the one before.")
     ] = None,
     tenant: Annotated[str, typer.Option(help="The Tenant whose names stand in it.")] = EXAMPLE,
+    pool: Annotated[
+        bool, typer.Option("--pool", help="What moves the pooled Tenants of a server, all at once.")
+    ] = False,
 ) -> None:
     """Print the SQL that moves one tenant. A dry run says by `planHash` whether the operator has the same one."""
     with told():
-        print(_sql(start or _before(to), to, tenant=tenant))
+        print(_sql(start or _before(to), to, tenant=None if pool else tenant))
 
 
 def _phase_of(to: str) -> MigrationPhase:
@@ -180,17 +184,18 @@ def _failed(body: RawObject) -> bool:
 
 
 def _print_sql(to: str, tenants: Iterable[RawObject]) -> None:
-    """Print what would run, once for each revision that a Tenant is at, with the names of one of them."""
+    """Print what would run, once for each revision that a Tenant or a pool is at, with the names of one Tenant."""
     if to not in TENANT.revisions:
         return
     there = TENANT.revisions.index(to)
-    starts: dict[str, str] = {}
+    starts: dict[tuple[str, bool], str] = {}
     for tenant in tenants:
+        pooled = tenant["spec"].get("isolation") == Isolation.POOLED.value
         current = ((tenant.get("status") or {}).get("migration") or {}).get("current")
         if current in TENANT.revisions[:there]:
-            starts.setdefault(current, tenant["metadata"]["name"])
-    for start, name in sorted(starts.items()):
-        print(_sql(start, to, tenant=name))
+            starts.setdefault((current, pooled), tenant["metadata"]["name"])
+    for (start, pooled), name in sorted(starts.items()):
+        print(_sql(start, to, tenant=None if pooled else name))
 
 
 def _before(to: str) -> str:
@@ -202,12 +207,14 @@ def _before(to: str) -> str:
     return TENANT.revisions[position - 1]
 
 
-def _sql(start: str, to: str, *, tenant: str) -> str:
+def _sql(start: str, to: str, *, tenant: str | None) -> str:
+    """Return the SQL for a tenant of this name, or, without one, for a pool."""
     try:
-        made = statements(TenantNames(tenant), start, to)
+        made = statements(TenantNames(tenant), start, to) if tenant else pool_statements(start, to)
     except MigrationError as error:
         raise CommandFailed(str(error)) from error
-    head = f"-- plan {plan_hash(to)}: tenant {tenant} from {start} to {to}, in one transaction"
+    whom = f"tenant {tenant}" if tenant else "a server's pool"
+    head = f"-- plan {plan_hash(to)}: {whom} from {start} to {to}, in one transaction"
     return "\n".join((head, *(f"{_text(one)};" for one in made)))
 
 

@@ -24,6 +24,7 @@ from tenantry_operator.clients.kube import (
     RawObject,
     Resource,
 )
+from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames
 
 SHOWN = 20
@@ -126,11 +127,12 @@ def _stays(body: RawObject, namespaces: Sequence[RawObject]) -> str:
     """Say what of a Tenant nobody looks after any more."""
     own = [one for one in namespaces if _owner(one) == body["metadata"]["uid"]]
     name, status = body["metadata"]["name"], body.get("status") or {}
-    names, binding = TenantNames(name), status.get("binding") or {}
+    layout = Layout(TenantNames(name), Isolation(body["spec"]["isolation"]), "", "")
+    binding = status.get("binding") or {}
     secret = f", Secret {binding.get('namespace')}/{binding.get('name')}" if binding else ""
     where = f"server {status.get('databaseServer')}, database {status.get('database')}"
     space = f", namespace {_named(own)}" if own else ""
-    kept = f"schemas {', '.join(names.schemas)}, roles {', '.join(names.roles)}"
+    kept = f"{layout.holds}, roles {', '.join(layout.roles)}"
     return f"  {name} leaves in {where}: {kept}{secret}{space}"
 
 

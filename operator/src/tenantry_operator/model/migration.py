@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ class Line:
         return self.revisions[self.position(start) : self.position(to)]
 
 
+LAST_WAVE: Final = 10**6
+"""The wave of a pool: whoever is last may be last with it, and what breaks it breaks all that are in it."""
+
+
 @dataclass(frozen=True)
 class Member:
-    """A tenant that has a schema."""
+    """A tenant that has a schema, or a server's pool, which is moved as one for all tenants in it."""
 
     name: str
     id: str
@@ -53,6 +58,8 @@ class Member:
     wave: int | None = None
     """The Tenant's own; the first is 1."""
     hold: bool = False
+    pooled: bool = False
+    """Whether it is a pool."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
 from tenantry_operator.model.placement import Seat
+from tenantry_operator.model.pool import PoolEntry
 
 PUBLIC: Final = "PUBLIC"
 """The grantee that is everybody."""
@@ -168,6 +169,8 @@ class Catalogue:
     """Role and name of another database of the server, in which the role owns something or holds a privilege."""
     sessions: frozenset[str] = frozenset()
     """Roles that nobody may log in as, and as which somebody is logged in all the same."""
+    entry: PoolEntry | None = None
+    """Of a pooled tenant: what the pool's directory says of it. Then the tables and the version are the pool's."""
     marker_text: str | None = None
     version: str | None = None
     """The services' schema's revision; None before the first migration."""

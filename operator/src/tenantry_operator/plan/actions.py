@@ -7,13 +7,8 @@ from typing import Any
 from tenantry_operator.model.backup import ObservedBackup
 from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
-
-
-@dataclass(frozen=True, kw_only=True)
-class Action:
-    """One change. `reason` is for people: it is logged, and shown in an Event when it repairs something."""
-
-    reason: str
+from tenantry_operator.plan.action import Action
+from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +296,7 @@ ServerAction = (
     | LeaveDatabase
     | RetireLogin
     | DropData
+    | PoolTenantAction
 )
 """Done in the tenant's database; LeaveDatabase in the one that it names."""
 
@@ -326,7 +322,7 @@ TAKEN_BACK = (
 NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
-ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut, RevokeMembership)
+ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut, RevokeMembership, MakePool, CloseEntry)
 """Each in a transaction of its own.
 
 What may not be ours to undo must not roll back the rest; of a membership only a look afterwards shows that. Closing a

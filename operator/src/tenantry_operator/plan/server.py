@@ -9,8 +9,8 @@ from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, login_number, service_login, service_secret
 from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import PUBLIC, Grant, Membership, Role
+from tenantry_operator.plan.action import Action
 from tenantry_operator.plan.actions import (
-    Action,
     AlterRole,
     CreateRole,
     GrantMembership,

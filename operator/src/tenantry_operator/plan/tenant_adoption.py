@@ -92,7 +92,10 @@ def _built_otherwise(desired: DesiredTenant, catalogue: Catalogue) -> str | None
 
 def _kept_otherwise(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
     """Say that the data of an earlier Tenant lies elsewhere: it would look lost in the place where this one looks."""
-    row = observed.row
+    row, stray, marker = observed.row, sorted(observed.catalogue.schemas), observed.catalogue.marker
+    mine = marker is not None and marker.uid == desired.uid
+    if desired.layout.is_pooled and stray and not mine:
+        return f"schema {stray[0]} is on the server: the name is that of a tenant with schemas of its own"
     if row is None or row.isolation == desired.isolation:
         return None
     return f"the registry holds {desired.names.name} with isolation {row.isolation}, in database {row.database}"

@@ -41,7 +41,7 @@ def backup_step(desired: DesiredTenant, mine: ObservedTenant) -> BackupStep | No
     `mine` is the part of the observed that is this very Tenant's.
     """
     backup = desired.deletion.backup if desired.deletion else None
-    if backup is None or not schemas_left(desired, mine):
+    if backup is None or not _is_anything_left(desired, mine):
         return None
     job = mine.backup
     if job is not None and not job.ours:
@@ -55,6 +55,13 @@ def backup_step(desired: DesiredTenant, mine: ObservedTenant) -> BackupStep | No
         # First of all: a pass that dies before it has closed everything must not find the old Job's word.
         return BackupStep((*_ended(job, "access was given meanwhile"), *access), Problem(Reason.BACKING_UP, said))
     return _by_job(desired, mine, backup, job)
+
+
+def _is_anything_left(desired: DesiredTenant, mine: ObservedTenant) -> bool:
+    """Say whether there are schemas to dump; of a pooled tenant, whether there may be rows."""
+    if desired.layout.is_pooled:
+        return bool(mine.catalogue.roles) or mine.catalogue.entry is not None
+    return bool(schemas_left(desired, mine))
 
 
 def backup_ended(mine: ObservedTenant) -> tuple[TenantAction, ...]:

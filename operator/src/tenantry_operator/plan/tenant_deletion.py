@@ -17,6 +17,7 @@ from tenantry_operator.plan.actions import (
     WriteMarker,
 )
 from tenantry_operator.plan.tenant_namespace import namespace_leaving
+from tenantry_operator.plan.tenant_pool import closing, leaving
 from tenantry_operator.plan.tenant_rotation import retirement
 
 LEAVES = "the Tenant is being deleted"
@@ -68,6 +69,7 @@ def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAct
 def withdrawal(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Take all access and retire the logins: what is left belongs to the owner, and nobody but him gets at it."""
     names = desired.names
+    yield from closing(catalogue, reason=LEAVES)
     yield from _close(names, catalogue)
     yield from retirement_actions(names, catalogue, reason=LEAVES)
     services = frozenset(names.service_roles.values())
@@ -105,10 +107,12 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     schemas = tuple(schema for schema in desired.layout.schemas if schema in catalogue.schemas)
     if not roles and not schemas:
         return
+    yield from closing(catalogue, reason=LEAVES)
     yield from _close(names, catalogue)
     yield from _revoke_foreign(catalogue, *roles)
     yield from _leave_databases(catalogue, *roles)
     policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
+    yield from leaving(desired, catalogue, reason=LEAVES)
     # The owner bears the marker, so it goes last.
     yield DropData(schemas=schemas, roles=roles[::-1], lenders=tuple(sorted(policies)), reason=LEAVES)
 

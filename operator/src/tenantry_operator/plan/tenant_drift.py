@@ -1,9 +1,10 @@
 """Computes both ways what differs in the catalogue: what is missing is made, what is too much is taken away."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from tenantry_operator.model.isolation import Layout
-from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.names import OWNER, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
     Catalogue,
@@ -35,10 +36,13 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteMarker,
 )
+from tenantry_operator.plan.tenant_pool import entering, making
 from tenantry_operator.plan.tenant_rotation import Rotation
 
 MISSING = "it is missing"
 TOO_MUCH = "nobody should hold it"
+BUILT_IN: Final = frozenset({Grant("FUNCTIONS", PUBLIC, "EXECUTE")})
+"""What Postgres lets others do with what a new role is about to make."""
 
 
 def catalogue_actions(
@@ -46,11 +50,13 @@ def catalogue_actions(
 ) -> tuple[TenantAction, ...]:
     """Ordered, so that what is named exists when it is named; what may not be ours to undo comes last."""
     return (
+        *making(desired, catalogue),
         *_roles(desired, catalogue, rotation, identity=identity),
         *_memberships(desired, catalogue, rotation),
+        *entering(desired, catalogue, identity=identity, is_open=lifecycle.is_open(desired)),
         *_schemas(desired.layout, catalogue),
         *_schema_grants(desired.layout, catalogue),
-        *_default_grants(desired.names, catalogue),
+        *_default_grants(desired.layout, catalogue),
         *_settings(desired, catalogue, rotation),
         *_migration(desired, catalogue),
         *_table_grants(desired, catalogue),
@@ -59,25 +65,33 @@ def catalogue_actions(
     )
 
 
-def desired_memberships(names: TenantNames, logins: tuple[str, ...], number: int = 1) -> frozenset[Membership]:
+def desired_memberships(layout: Layout, logins: tuple[str, ...], number: int = 1) -> frozenset[Membership]:
     """Say who belongs to what: a login is owner only by SET ROLE through migrator, which inherits nothing.
 
-    `number` is which of the services' logins reaches the tenant.
+    `number` is which of the services' logins reaches the tenant; to a pool all of them belong.
     """
+    names = layout.names
+    of_logins = {Membership(role, login) for role in layout.groups for login in logins}
+    if layout.is_pooled:
+        return frozenset(of_logins)
     services = {Membership(role, service_login(service, number)) for service, role in names.service_roles.items()}
-    of_logins = {Membership(role, login) for role in (names.migrator, names.app, TENANTS) for login in logins}
     return frozenset({Membership(names.owner, names.migrator), *of_logins, *services})
 
 
 def desired_schema_grants(layout: Layout) -> frozenset[Grant]:
     names = layout.names
+    if layout.is_pooled:
+        return frozenset()
     customers = {Grant(layout.customers.schema, role, "USAGE") for role in (names.app, names.readonly)}
     services = {Grant(layout.services.schema, role, "USAGE") for role in names.service_roles.values()}
     return frozenset(customers | services)
 
 
-def desired_default_grants(names: TenantNames) -> frozenset[Grant]:
-    """Say what app and ro may do with what owner makes; PUBLIC nothing."""
+def desired_default_grants(layout: Layout) -> frozenset[Grant]:
+    """Say what app and ro may do with what owner makes; PUBLIC nothing. Where it can make nothing, it is as it was."""
+    names = layout.names
+    if layout.is_pooled:
+        return BUILT_IN
     held: dict[str, dict[str, tuple[str, ...]]] = {
         names.app: {
             "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -118,7 +132,7 @@ def _roles(
 
 
 def _memberships(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
-    all_of_them = desired_memberships(desired.names, rotation.logins, desired.seat.login)
+    all_of_them = desired_memberships(desired.layout, rotation.logins, desired.seat.login)
     wanted = {m for m in all_of_them if lifecycle.is_kept(desired, m)}
     # Those of a login that goes now go with it, and not before its sessions do.
     held = {m for m in catalogue.memberships if rotation.ended not in (m.role, m.member)}
@@ -150,12 +164,11 @@ def _schema_grants(layout: Layout, catalogue: Catalogue) -> Iterator[TenantActio
     yield from (GrantOnSchema(grant=grant, reason=MISSING) for grant in granted)
 
 
-def _default_grants(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
-    held = catalogue.default_grants
+def _default_grants(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
+    names, held = layout.names, catalogue.default_grants
     if names.owner not in catalogue.roles:
-        # What Postgres has built in for a role that is about to be made.
-        held = frozenset({Grant("FUNCTIONS", PUBLIC, "EXECUTE")})
-    revoked, granted = _differences(desired_default_grants(names), held)
+        held = BUILT_IN
+    revoked, granted = _differences(desired_default_grants(layout), held)
     yield from (RevokeDefault(owner=names.owner, grant=grant, reason=TOO_MUCH) for grant in revoked)
     yield from (GrantDefault(owner=names.owner, grant=grant, reason=MISSING) for grant in granted)
 
@@ -184,15 +197,15 @@ def _resets(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) ->
 
 def _migration(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Only a schema without a version: one that has a version is moved fleet-wide, not here."""
-    if catalogue.version is None:
+    if catalogue.version is None and not desired.layout.is_pooled:
         schema = desired.layout.services.schema
         yield Migrate(schema=schema, to=desired.released, reason="the services' schema has no version yet")
 
 
 def _table_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
-    """Unless the version is unknown to us: then what it grants is unknown too."""
+    """Unless the version is unknown to us: then what it grants is unknown too. The pool's are the server's to keep."""
     wanted = desired.service_tables.get(catalogue.version or "")
-    if wanted is None:
+    if wanted is None or desired.layout.is_pooled:
         return
     schema = desired.layout.services.schema
     revoked, granted = _differences(wanted, catalogue.table_grants)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.isolation import Layout
 from tenantry_operator.model.tenant import Leaving, RowState
 from tenantry_operator.plan.status import Problem
 
@@ -51,14 +51,12 @@ def row_left(leaving: Leaving, problem: Problem) -> RowState:
     return RowState.DELETED if lost or leaving is Leaving.DELETE else RowState.RELEASED
 
 
-def left_behind(
-    names: TenantNames, *, server: str | None, namespace: str | None, registry: str, problem: Problem
-) -> str:
+def left_behind(layout: Layout, *, namespace: str | None, registry: str, problem: Problem) -> str:
     """Tell a person what nobody looks after any more."""
-    where = f"on server {server}" if server else "on its server"
+    where = f"on server {layout.server}" if layout.server else "on its server"
     where += f", namespace {namespace}" if namespace else ""
     return (
-        f"let go by {api.ANNOTATION_FORCE_FINALIZE}, though {problem.reason}. Left behind, if it is there: schemas "
-        f"{', '.join(names.schemas)} and roles {', '.join(names.roles)} {where}; the registry "
+        f"let go by {api.ANNOTATION_FORCE_FINALIZE}, though {problem.reason}. Left behind, if it is there: "
+        f"{layout.holds} and roles {', '.join(layout.roles)} {where}; the registry "
         f"{registry}. It said: {problem.message}"
     )

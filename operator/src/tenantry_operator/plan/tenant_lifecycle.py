@@ -19,6 +19,8 @@ from tenantry_operator.plan.actions import (
     ShutOut,
     TenantAction,
 )
+from tenantry_operator.plan.pool_actions import CloseEntry
+from tenantry_operator.plan.tenant_pool import closing
 from tenantry_operator.plan.tenant_reporting import is_settled
 
 STATES: Final[Mapping[Lifecycle, RowState]] = {
@@ -98,7 +100,8 @@ def last_records(
 
 def closing_actions(desired: DesiredTenant, catalogue: Catalogue) -> tuple[ServerAction, ...]:
     """Shut out whom the lifecycle does not admit: services, logins, and whoever is logged in as a group role."""
-    return (*_shut_out(desired, catalogue), *_close(desired, catalogue))
+    closed = () if is_open(desired) else closing(catalogue, reason=why(desired))
+    return (*closed, *_shut_out(desired, catalogue), *_close(desired, catalogue))
 
 
 def _shut_out(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[ShutOut]:
@@ -130,8 +133,12 @@ def after_closing(desired: DesiredTenant, catalogue: Catalogue, actions: Sequenc
     closed = {action.role for action in actions if isinstance(action, CloseLogin)}
     gone = {action.membership for action in actions if isinstance(action, ShutOut)}
     barred = frozenset() if is_open(desired) else closed
+    entry = catalogue.entry
+    if entry is not None and any(isinstance(action, CloseEntry) for action in actions):
+        entry = replace(entry, open=False)
     return replace(
         catalogue,
+        entry=entry,
         roles={name: replace(role, login=False) if name in barred else role for name, role in catalogue.roles.items()},
         memberships=catalogue.memberships - gone,
         sessions=catalogue.sessions - closed,

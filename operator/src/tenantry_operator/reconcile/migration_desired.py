@@ -1,11 +1,13 @@
 """What a MigrationRun asks for, and the fleet, as values of the model."""
 
 from collections.abc import Iterable, Mapping
+from uuid import NAMESPACE_URL, uuid5
 
 from tenantry_crds import MigrationRun, absent
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.kube import RawObject
-from tenantry_operator.model.migration import DesiredRun, Line, Member, Wave
+from tenantry_operator.model.migration import LAST_WAVE, DesiredRun, Line, Member, Wave
+from tenantry_operator.model.pool import POOL_SCHEMA
 from tenantry_operator.observe.migration import Placed
 from tenantry_operator.plan.migration import digest_of
 
@@ -70,6 +72,13 @@ def members(
     """
     found = ((one, versions.get(one.name) or one.version) for one in placed)
     return tuple(member(one, version, bodies.get(one.name)) for one, version in found if version is not None)
+
+
+def pool_member(server: str, database: str, version: str) -> Member:
+    """Return a server's pool, which no wave but the last takes, and no Tenant holds."""
+    name = f"{POOL_SCHEMA}/{server}"
+    identity = str(uuid5(NAMESPACE_URL, name))
+    return Member(name, identity, "", server, database, version, wave=LAST_WAVE, pooled=True)
 
 
 def runs_before(run: MigrationRun, others: Iterable[MigrationRun]) -> tuple[MigrationRun, ...]:

@@ -11,7 +11,8 @@ from typing import Final
 import psycopg
 
 from tenantry_migrations import MigrationError
-from tenantry_operator.apply.migration import copy_versions, move_schema
+from tenantry_operator.apply.migration import copy_pool_version, copy_versions, move_schema
+from tenantry_operator.apply.pool import move
 from tenantry_operator.apply.tenant import MarkerChanged
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.clients.sqlstate import classify
@@ -19,6 +20,7 @@ from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.migration import DesiredRun, Line, Member
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.pool import POOL_SCHEMA
 from tenantry_operator.model.tenant import Marker
 from tenantry_operator.observe.migration import read_version
 from tenantry_operator.plan.migration import MoveTenants
@@ -153,7 +155,21 @@ class Mover:
             except (MarkerChanged, MigrationError) as error:
                 return Moved(Outcome.FAILED, str(error))
 
+    async def _pool_under_lock(self, one: Member, desired: DesiredRun, line: Line, *, address: ServerAddress) -> str:
+        async with self._servers.connection(address, database=one.database) as connection:
+            version = await read_version(connection, POOL_SCHEMA)
+            if version is None:
+                raise MigrationError(f"the pool of server {one.server} has no version: it is gone, or was emptied")
+            if not line.reaches(version, desired.to):
+                await move(connection, desired.to, lock_timeout=desired.lock_timeout, seconds=self._times.tenant)
+                version = desired.to
+        async with self._servers.connection(self._registry) as registry:
+            await copy_pool_version(registry, one.server, version)
+        return version
+
     async def _under_lock(self, one: Member, desired: DesiredRun, line: Line, *, address: ServerAddress) -> str:
+        if one.pooled:
+            return await self._pool_under_lock(one, desired, line, address=address)
         names = TenantNames(one.name)
         async with self._servers.connection(address, database=one.database) as connection:
             version = await read_version(connection, names.service_schema)

@@ -51,6 +51,7 @@ from tenantry_operator.plan.status import (
     without_unreadable_status,
 )
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
+from tenantry_operator.reconcile.server_pool import keep_pool
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem
 from tenantry_operator.settings import OperatorSettings
@@ -58,6 +59,7 @@ from tenantry_operator.settings import OperatorSettings
 logger = logging.getLogger(__name__)
 
 KIND: Final = "DatabaseServer"
+NOTE_LIMIT: Final = 1000
 
 
 @dataclass
@@ -169,12 +171,20 @@ class DatabaseServerReconciler:
             return ServerVerdict(problem, reached=True, privileged=not lacking, version=version)
         if plan.actions:
             await self._execute(desired, observed, plan.actions, connection=connection)
-        good = ServerVerdict(reached=True, privileged=True, version=version)
+        good = ServerVerdict(await self._keep_pool(server, connection), reached=True, privileged=True, version=version)
         if desired.registry_database is not None:
             registry = await self._addresses.registry(desired.name, desired.registry_database)
             good = await self._prepare_registry(good, registry)
             taken = taken or await self._taken(server)
         return _with_room(good, server, observed.catalogue, taken, logins=len(numbers(desired, observed.catalogue)))
+
+    async def _keep_pool(self, server: DatabaseServer, connection: Connection) -> Problem | None:
+        name = server.metadata.name
+        kept, body = await keep_pool(connection, name, self._metrics), self._cache.get(Key(KIND, name))
+        if kept.repaired and body is not None:
+            note = f"the pool was changed by hand, and put right: {'; '.join(kept.repaired)}"[:NOTE_LIMIT]
+            await self._kube.event(about=body, type="Normal", reason=Reason.REPAIRED, message=note, action="Reconcile")
+        return kept.problem
 
     def _desired(self, server: DatabaseServer, address: ServerAddress) -> DesiredServer:
         name = server.metadata.name

@@ -26,8 +26,6 @@ from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RegistryRow
 from tenantry_operator.observe.registry import Registered, RegistryBehind, read_registered
 from tenantry_operator.observe.secrets import observe_secret
-from tenantry_operator.observe.sessions import observe_sessions
-from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
 from tenantry_operator.plan.status import Problem, unreadable, without_unreadable_status
 from tenantry_operator.plan.tenant import deletion_begun, plan_tenant
 from tenantry_operator.plan.tenant_lifecycle import is_taken
@@ -45,6 +43,7 @@ from tenantry_operator.reconcile.tenant_drifted import TakenBack, count_drift, d
 from tenantry_operator.reconcile.tenant_execution import TenantExecution, database_problem, registry_problem
 from tenantry_operator.reconcile.tenant_force import TenantEscape
 from tenantry_operator.reconcile.tenant_hold import TenantHold
+from tenantry_operator.reconcile.tenant_home import look_at_home
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
 from tenantry_operator.reconcile.tenant_placing import NoPlace, TenantPlacing, seated
@@ -309,15 +308,13 @@ class TenantReconciler:
     ) -> tuple[ObservedTenant, str, bool]:
         """Return what there is, the text of the facts, and whether the server is prepared, and by us."""
         try:
-            async with self._servers.connection(address) as connection:
-                catalogue, facts = await observe_catalogue(connection, desired.names)
-                sessions = await observe_sessions(connection, desired.names, catalogue)
-                prepared = await observe_claim(connection) == claim(desired.installation, address.name)
+            catalogue, facts, sessions, held_by = await look_at_home(self._servers, address, desired.layout)
         except (DatabaseError, psycopg.Error) as error:
             if desired.deletion and row is None and await self._left_no_trace(tenant):
                 # Its row is written before anything is made.
                 raise NeverPlaced from error
             raise Blocked(database_problem(error, server=address.name), desired=desired) from error
+        prepared = held_by == claim(desired.installation, address.name)
         namespace = await look_at_namespace(self._kube, desired.namespace)
         backup = await look_at_backup(
             self._kube, self._cache, tenant, namespace=self._settings.namespace, desired=desired, now=self._clock.now()

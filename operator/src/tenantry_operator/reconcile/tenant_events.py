@@ -8,7 +8,8 @@ from typing import Final
 from tenantry_crds import DeletionPolicy, Lifecycle, Tenant, absent
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import RowState
-from tenantry_operator.plan.actions import Action, RecordTenant, WriteMarker
+from tenantry_operator.plan.action import Action
+from tenantry_operator.plan.actions import RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_lifecycle import CLOSED, STATES
 from tenantry_operator.plan.tenant_reporting import BROKEN, REPAIRS, describe

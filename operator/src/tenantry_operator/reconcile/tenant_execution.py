@@ -40,6 +40,7 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteSecret,
 )
+from tenantry_operator.plan.pool_actions import MakePool
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
@@ -316,7 +317,7 @@ def _problem_of(failed: Failed) -> Problem:
     if problem.reason is Reason.PRIVILEGES_MISSING:
         said = f"only an administrator can undo this: {failed.failure.message} ({_objects(failed)})"
         return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)
-    if problem.lasting and any(isinstance(action, Migrate) for action in failed.actions):
+    if problem.lasting and any(isinstance(action, Migrate | MakePool) for action in failed.actions):
         return Problem(Reason.MIGRATION_FAILED, failed.failure.message, lasting=True)
     return problem
 

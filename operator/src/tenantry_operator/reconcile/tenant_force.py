@@ -13,6 +13,7 @@ from tenantry_operator.apply.secrets import delete_secret
 from tenantry_operator.clients.kube import Kube, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, Servers
 from tenantry_operator.engine.fence import Fence
+from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Leaving, RowState
 from tenantry_operator.observe.secrets import observe_secret
@@ -78,7 +79,8 @@ class TenantEscape:
         server = tenant.status.database_server or tenant.spec.database_server
         asked = desired_namespace(tenant.spec, names.name)
         space = asked.name if asked else None
-        said = left_behind(names, server=server, namespace=space, registry=registry, problem=problem)
+        layout = Layout(names, Isolation(tenant.spec.isolation), server or "", "")
+        said = left_behind(layout, namespace=space, registry=registry, problem=problem)
         logger.warning("a Tenant was let go by force", extra={"tenant": names.name, "error": said})
         await self._kube.event(
             about=body, type="Warning", reason=Reason.FORCE_FINALIZED, message=said, action="ForceFinalize"

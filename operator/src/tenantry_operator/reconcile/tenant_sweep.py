@@ -13,9 +13,11 @@ from tenantry_operator.clients.kube import ApiError
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
 from tenantry_operator.observe.marks import read_marks
+from tenantry_operator.observe.pool import read_lines, with_line
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
@@ -208,15 +210,23 @@ class TenantSweep:
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
             marks = await read_marks(connection, [TenantNames(name) for name in names])
+            pooled = [name for name in names if self._is_pooled(name)]
+            lines = await read_lines(connection, pooled) if pooled else {}
             found: dict[str, tuple[str, bytes | None]] = {
-                name: (marks.get(TenantNames(name).key, ""), None) for name in names
+                name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None) for name in names
             }
             doubtful = [name for name in names if not self._is_quiet(name, found[name][0])]
             for start in range(0, len(doubtful), BATCH):
                 batch = doubtful[start : start + BATCH]
                 facts = await read_facts(connection, map(TenantNames, batch))
-                found |= {name: (found[name][0], digest(facts.get(TenantNames(name).key, ""))) for name in batch}
+                for name in batch:
+                    said = with_line(facts.get(TenantNames(name).key, ""), lines.get(name, ""))
+                    found[name] = (found[name][0], digest(said))
         return found
+
+    def _is_pooled(self, name: str) -> bool:
+        body = self._cache.get(Key(KIND, name)) or {}
+        return bool(body.get("spec", {}).get("isolation") == Isolation.POOLED.value)
 
     def _is_quiet(self, name: str, mark: str) -> bool:
         """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment."""

@@ -77,6 +77,20 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("Tenant", "tenantry-acme"),
     ),
     RuleExample(
+        rule="tenant-pooled-is-not-backed-up",
+        field="spec.deletionPolicy",
+        accepted=example("Tenant", "pooled-kept", isolation="Pooled", deletionPolicy="Delete"),
+        refused=example(
+            "Tenant", "pooled-kept-two", isolation="Pooled", deletionPolicy="BackupThenDelete", backup=BACKUP
+        ),
+    ),
+    RuleExample(
+        rule="tenant-pooled-moves-with-the-pool",
+        field="spec.migrations",
+        accepted=example("Tenant", "pooled-rule", isolation="Pooled"),
+        refused=example("Tenant", "pooled-rule-two", isolation="Pooled", migrations={"wave": 1}),
+    ),
+    RuleExample(
         rule="tenant-isolation-is-immutable",
         field="spec.isolation",
         before=example("Tenant", "isolation-rule"),

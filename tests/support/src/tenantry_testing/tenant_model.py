@@ -345,6 +345,7 @@ class TenantModel:
             action.state,
             action.version,
             applied=action.applied if action.applied is not None or self.row is None else self.row.applied,
+            isolation=self.desired.isolation,
         )
 
 

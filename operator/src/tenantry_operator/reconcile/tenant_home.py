@@ -1,0 +1,39 @@
+"""Looks at a tenant where it lives: in schemas of its own, or in the pool."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from tenantry_operator.clients.postgres import Connection, ServerAddress, Servers
+from tenantry_operator.model.isolation import Layout
+from tenantry_operator.model.tenant import Catalogue
+from tenantry_operator.observe.pool import parse_line, read_lines, with_line
+from tenantry_operator.observe.sessions import observe_sessions
+from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
+
+
+class AtHome(NamedTuple):
+    """What a server says of a tenant."""
+
+    catalogue: Catalogue
+    facts: str
+    sessions: frozenset[str]
+    claim: str | None
+    """Whose the server is."""
+
+
+async def look_at_home(servers: Servers, address: ServerAddress, layout: Layout) -> AtHome:
+    """Look at all there is under the tenant's names. Raises DatabaseError, psycopg.Error."""
+    async with servers.connection(address) as connection:
+        catalogue, facts = await observe_catalogue(connection, layout.names)
+        if layout.is_pooled:
+            catalogue, facts = await _with_pool(connection, layout, catalogue, facts)
+        sessions = await observe_sessions(connection, layout.names, catalogue)
+        return AtHome(catalogue, facts, sessions, await observe_claim(connection))
+
+
+async def _with_pool(connection: Connection, layout: Layout, catalogue: Catalogue, facts: str) -> tuple[Catalogue, str]:
+    """Add what the pool says of the tenant; its version and its tables are the tenant's."""
+    line = (await read_lines(connection, (layout.names.name,))).get(layout.names.name, "")
+    part = parse_line(line)
+    seen = replace(catalogue, version=part.version, tables=part.tables, entry=part.entry)
+    return seen, with_line(facts, line)
