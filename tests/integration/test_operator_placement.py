@@ -1,12 +1,21 @@
 """Tenants find a server by its room, and stay there: on real servers, in races, after deaths and losses."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
+from tenantry_operator.apply.registry import PlaceTaken, record
 from tenantry_operator.clients.kube import DATABASESERVERS, TENANTS
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.placement import Seat
+from tenantry_operator.model.tenant import RowState
+from tenantry_operator.plan.actions import RecordTenant
 from tenantry_testing.more_servers import OtherServer, change_server, other_server, owners
 from tenantry_testing.tenant_crash import until_it_dies
+from tenantry_testing.tenant_damages import make_desired
 from tenantry_testing.tenant_world import TenantWorld
 
 
@@ -80,6 +89,30 @@ async def test_tenants_that_come_at_once_never_pass_a_limit(world: TenantWorld, 
     said = [world.condition(await world.tenant(name), "Ready") for name in names]
     assert said.count(("True", "Provisioned")) == 7
     assert said.count(("False", "NoCapacity")) == 3
+
+
+async def test_the_last_place_is_waited_for_and_not_taken_twice(world: TenantWorld) -> None:
+    """What one has written and not yet committed, the other would not see."""
+    desired = [
+        replace(make_desired(), names=TenantNames(name), uid=str(uuid4()), seat=Seat(1, 1, 1))
+        for name in ("one", "two")
+    ]
+    first, second = [
+        (RecordTenant(id=str(uuid4()), state=RowState.PROVISIONING, takes_place=True, reason="it is new"), one)
+        for one in desired
+    ]
+    registry = await world.addresses.registry("primary", "tenantry")
+    async with world.servers.dedicated(registry) as held, world.servers.dedicated(registry) as waiting:
+        async with held.transaction():
+            await record(held, *first)
+            late = asyncio.create_task(record(waiting, *second))
+            blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not late.done() and world.fetch(blocked, database="tenantry") == [(0,)]:
+                await asyncio.wait({late}, timeout=0.05)
+            assert not late.done()
+        with pytest.raises(PlaceTaken):
+            await late
+    assert placed(world) == {"one": "primary"}
 
 
 async def test_a_tenant_stays_where_it_is(world: TenantWorld, second: OtherServer) -> None:

@@ -24,8 +24,8 @@ MAKER_KEEPS: Final = 160000
 MADE_BY_ONE: Final = 1_000
 """Tenants whose roles one log-in may have made since then.
 
-The time to make another grows with them: measured on two busy cores, 1 ms with none, 0.6 s with 1,000 on 18.4 and 1.7 s
-on 16.2, twice that with 2,000; on 15 it is 1 ms with 10,000.
+The time to make another grows with them: measured on two busy cores, 1 to 16 ms with none; with 1,000 it is 0.6 s on
+18.4, 0.7 s on 16.14 and 1.7 s on 16.2; with 2,000 about twice that. On 15 it is 1 ms with 10,000.
 """
 
 

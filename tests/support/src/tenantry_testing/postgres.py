@@ -81,7 +81,7 @@ class PostgresServer:
             return
         command = [f"{self.bin_dir}/postgres", "-D", f"{self._data}", "-p", f"{self.port}", *self._options()]
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(_as_server_user(command), stdout=log, stderr=log)
+            self._process = subprocess.Popen(as_server_user(command), stdout=log, stderr=log)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -154,7 +154,7 @@ class PostgresServer:
         self._give_to_server_user()
         command = [f"{self.bin_dir}/initdb", "-D", f"{self._data}", "-U", SUPERUSER, f"--pwfile={password_file}"]
         options = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256"]
-        made = subprocess.run(_as_server_user([*command, *options]), capture_output=True, text=True, check=False)
+        made = subprocess.run(as_server_user([*command, *options]), capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise PostgresError(f"initdb failed: {made.stderr.strip()}")
         # Only TLS comes in over the network, as on a server that deserves tenants.
@@ -168,12 +168,14 @@ class PostgresServer:
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
-            "ssl=on",
-            f"ssl_cert_file={self.folder / 'server.crt'}",
-            f"ssl_key_file={self.folder / 'server.key'}",
+            *self.tls_settings(),
             *self._settings,
         )
         return [word for setting in settings for word in ("-c", setting)]
+
+    def tls_settings(self) -> tuple[str, ...]:
+        """Return the settings that give a server this one's certificate."""
+        return "ssl=on", f"ssl_cert_file={self.folder / 'server.crt'}", f"ssl_key_file={self.folder / 'server.key'}"
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -197,7 +199,7 @@ class PostgresServer:
                 shutil.chown(path, SUPERUSER, SUPERUSER)
 
 
-def _as_server_user(command: Sequence[str]) -> list[str]:
+def as_server_user(command: Sequence[str]) -> list[str]:
     """Return the command so that it ends when the tests do, and is not run as root, which Postgres refuses."""
     drop = ("--reuid", SUPERUSER, "--regid", SUPERUSER, "--clear-groups") if os.geteuid() == 0 else ()
     return ["setpriv", "--pdeathsig", "QUIT", *drop, "--", *command]
