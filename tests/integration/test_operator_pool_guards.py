@@ -39,6 +39,8 @@ EDITS = (
     "ALTER ROLE tenantry_pool_accounts LOGIN",
 )
 
+MEMBERSHIPS = ("GRANT tenantry_pool", "REVOKE tenantry_pool")
+
 DUMP = """
 SELECT 'relation' AS kind, c.oid::regclass::text AS name, pg_get_userbyid(relowner)::text AS one,
     relrowsecurity::text AS two, relforcerowsecurity::text AS three
@@ -68,7 +70,9 @@ async def test_a_guard_that_a_hand_takes_away_is_put_back_and_told(world: Tenant
     assert before
     for edit in EDITS:
         told = len(await world.events("primary"))
-        world.execute(edit)
+        # Since Postgres 16 only a superuser takes a membership back that a superuser gave.
+        given = edit.startswith(MEMBERSHIPS)
+        world.execute(f"SET ROLE {world.operator.user}" if given else "SELECT 1", edit)
         await world.reconcile_server()
         # Whether a membership was given to a tenant's role is the Tenant's pass to see.
         await world.settle()
