@@ -50,7 +50,9 @@ def compose(
     threshold = Threshold(settings.log_level)
     logger = make_logger(log_to, settings.log_format, threshold=threshold, service=service)
     metrics = Metrics()
-    limits = PoolLimits(settings.pool_size, settings.pool_timeout, settings.connect_timeout)
+    limits = PoolLimits(
+        settings.pool_size, settings.pool_timeout, settings.connect_timeout, apart=settings.own_databases
+    )
     databases = Databases(settings.databases_dir, limits, application_name=f"tenantry-{service}", monotonic=monotonic)
     registry = Registry(databases, settings.registry_server, monotonic=monotonic)
     return Components(

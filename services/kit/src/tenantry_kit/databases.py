@@ -4,9 +4,15 @@ One directory for each DatabaseServer holds the keys of a Service Binding: `host
 where they apply `sslmode`, `ca.crt` and `registry-database`. A server with many tenants has further logins, `username-2
 password-2` and so on, and the registry says by which of them a tenant is reached. A Secret that is replaced is taken up
 without a restart: new work gets connections by the new one, and work in flight ends on the old.
+
+A tenant may have a database of its own, and there may be thousands: connections are kept to so many of them at once as
+the limits say, and the one that was used least recently makes room for the next.
 """
 
+import asyncio
+import re
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,9 +25,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from tenantry_kit.mounted import RECHECK_SECONDS, MountedDirectory, fingerprint
-from tenantry_kit.problems import DATABASE_UNAVAILABLE, OVERLOADED, Problem
+from tenantry_kit.problems import DATABASE_UNAVAILABLE, OVERLOADED, TENANT_UNAVAILABLE, Problem
 
 NEEDED_KEYS = ("host", "port", "database")
+
+# A failed attempt to connect carries no SQLSTATE, only the server's words.
+_CLOSED = re.compile(r'permission denied for database|database ".*" (does not exist|is not currently accepting)')
 
 
 class LoginMissing(Exception):
@@ -50,6 +59,9 @@ class PoolLimits:
     size: int = 10
     wait: float = 5.0
     connect_timeout: int = 5
+    apart: int = 16
+    """To how many databases that are one tenant's alone there are connections at once."""
+    apart_size: int = 2
 
 
 def read_login(directory: Path, content: Mapping[str, str], number: int = 1) -> ServerLogin:
@@ -78,6 +90,9 @@ class _Pool:
 
     engine: AsyncEngine
     version: str
+    apart: bool = False
+    """Whether the database is one tenant's alone."""
+    users: int = 0
     retired: bool = False
 
 
@@ -99,7 +114,9 @@ class Databases:
         self._monotonic = monotonic
         self._recheck = recheck
         self._mounts: dict[str, MountedDirectory] = {}
-        self._pools: dict[tuple[str, str, int], _Pool] = {}
+        self._pools: OrderedDict[tuple[str, str, int], _Pool] = OrderedDict()
+        self._turns = asyncio.Semaphore(limits.apart)
+        self._replaced: list[_Pool] = []
 
     def servers(self) -> tuple[str, ...]:
         """Return the names of the DatabaseServers that a Secret is mounted for."""
@@ -119,24 +136,26 @@ class Databases:
         """Give a connection in autocommit mode to a database of a server; without one, to the Secret's own.
 
         `login` is which of the service's logins is to be used, for tenants are members of one each.
-        Raises Problem(DATABASE_UNAVAILABLE) or Problem(OVERLOADED) when there is none to be had.
+        Raises Problem(DATABASE_UNAVAILABLE) or Problem(OVERLOADED) when there is none to be had, and
+        Problem(TENANT_UNAVAILABLE) when a database that is one tenant's alone lets this service not in.
         """
-        pool = await self._current_pool(server, database, login)
-        connection = await self._connect(pool, server)
-        try:
-            yield connection
-        finally:
-            if pool.retired:
-                await connection.invalidate()
-            await connection.close()
+        async with self._lent_pool(server, database, login) as pool:
+            connection = await self._connect(pool, server)
+            try:
+                yield connection
+            finally:
+                if pool.retired:
+                    await connection.invalidate()
+                await connection.close()
 
     async def forget_idle(self, server: str, database: str | None = None, *, login: int = 1) -> None:
         """Close the idle connections to a database, after one of them turned out to be dead."""
-        await (await self._current_pool(server, database, login)).engine.dispose()
+        async with self._lent_pool(server, database, login) as pool:
+            await pool.engine.dispose()
 
     async def close(self) -> None:
         """Close every connection."""
-        pools, self._pools = list(self._pools.values()), {}
+        pools, self._pools = list(self._pools.values()), OrderedDict()
         for pool in pools:
             await self._retire(pool)
 
@@ -146,27 +165,71 @@ class Databases:
         except PoolTimeout as error:
             raise Problem(OVERLOADED) from error
         except DBAPIError as error:
+            if pool.apart and _CLOSED.search(str(error.orig)):
+                raise Problem(TENANT_UNAVAILABLE) from error
             if isinstance(error.orig, psycopg.OperationalError):
                 # Perhaps the password was replaced a moment ago: the next attempt reads the Secret anew.
                 self._mount(server).read(now=True)
             raise Problem(DATABASE_UNAVAILABLE) from error
 
-    async def _current_pool(self, server: str, database: str | None, number: int) -> _Pool:
+    @asynccontextmanager
+    async def _lent_pool(self, server: str, database: str | None, number: int) -> AsyncIterator[_Pool]:
+        """Lend the pool of a database; one that is lent is not closed to make room."""
+        login, version = self._read(server, number)
+        key = (server, database or login.database, number)
+        apart = key[1] not in (login.database, login.registry_database)
+        async with self._turn(apart):
+            pool = self._current_pool(key, login, version=version, apart=apart)
+            pool.users += 1
+            try:
+                await self._make_room()
+                yield pool
+            finally:
+                pool.users -= 1
+
+    @asynccontextmanager
+    async def _turn(self, apart: bool) -> AsyncIterator[None]:
+        """Wait until one more database of a tenant's own may be in use. Raises Problem(OVERLOADED)."""
+        if not apart:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._limits.wait):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise Problem(OVERLOADED) from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _read(self, server: str, number: int) -> tuple[ServerLogin, str]:
+        """Return the login of a server, and what is another text once its Secret is another one."""
         mount = self._mount(server)
         content = mount.read()
         try:
-            login = read_login(mount.directory, content, number)
+            return read_login(mount.directory, content, number), fingerprint(content)
         except LoginMissing as error:
             raise Problem(DATABASE_UNAVAILABLE) from error
-        key = (server, database or login.database, number)
-        version = fingerprint(content)
+
+    def _current_pool(self, key: tuple[str, str, int], login: ServerLogin, *, version: str, apart: bool) -> _Pool:
         pool = self._pools.get(key)
-        if pool is not None and pool.version == version:
-            return pool
-        self._pools[key] = made = _Pool(self._make_engine(login, key[1]), version)
-        if pool is not None:
+        if pool is None or pool.version != version:
+            if pool is not None:
+                self._replaced.append(pool)
+            self._pools[key] = pool = _Pool(self._make_engine(login, key[1], apart=apart), version, apart)
+        self._pools.move_to_end(key)
+        return pool
+
+    async def _make_room(self) -> None:
+        """Retire what was replaced, and the databases of tenants that were used least recently beyond the limit."""
+        apart = [key for key, pool in self._pools.items() if pool.apart]
+        idle = [key for key in apart if not self._pools[key].users]
+        # At most so many are lent as may be kept, so that enough of them are idle.
+        leaving = [self._pools.pop(key) for key in idle[: max(0, len(apart) - self._limits.apart)]]
+        replaced, self._replaced = self._replaced, []
+        for pool in (*replaced, *leaving):
             await self._retire(pool)
-        return made
 
     @staticmethod
     async def _retire(pool: _Pool) -> None:
@@ -178,7 +241,7 @@ class Databases:
             self._mounts[server] = MountedDirectory(self._directory / server, self._monotonic, recheck=self._recheck)
         return self._mounts[server]
 
-    def _make_engine(self, login: ServerLogin, database: str) -> AsyncEngine:
+    def _make_engine(self, login: ServerLogin, database: str, *, apart: bool) -> AsyncEngine:
         url = URL.create(
             "postgresql+psycopg",
             username=login.username,
@@ -199,7 +262,7 @@ class Databases:
         return create_async_engine(
             url,
             isolation_level="AUTOCOMMIT",  # a unit of work sends its own BEGIN, with what belongs to it
-            pool_size=self._limits.size,
+            pool_size=self._limits.apart_size if apart else self._limits.size,
             max_overflow=0,
             pool_timeout=self._limits.wait,
             pool_use_lifo=True,

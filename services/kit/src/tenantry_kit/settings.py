@@ -56,6 +56,10 @@ class ServiceSettings(BaseSettings):
     pool_size: int = Field(default=10, ge=1, le=200)
     """Connections kept to each database."""
 
+    own_databases: int = Field(default=16, ge=1, le=200)
+    """Databases that are one tenant's alone to which connections are kept at once, two each; the one that was used
+    least recently makes room for the next."""
+
     pool_timeout: float = Field(default=5.0, gt=0)
     """Seconds that a request waits for a connection before it is answered 503."""
 
