@@ -22,6 +22,7 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 class Isolation(StrEnum):
     SCHEMA = "Schema"
+    DATABASE = "Database"
     POOLED = "Pooled"
 
 
@@ -143,6 +144,8 @@ class TenantSpec(Part):
         Isolation,
         Field(
             description="How the tenant is kept apart. Schema: schemas and roles of its own in a shared database. "
+            "Database: a database of its own, and its login connects to no other one; for that the operator's login "
+            "needs CREATEDB. "
             "Pooled: rows in a schema that the server's pooled tenants share; row security tells them apart, and the "
             "tenant's login reads its own rows and writes none."
         ),

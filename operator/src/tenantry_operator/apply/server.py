@@ -10,9 +10,9 @@ from tenantry_migrations import REGISTRY, REGISTRY_SCHEMA, VERSION_TABLE, upgrad
 from tenantry_operator.apply.tenant import LIMITS
 from tenantry_operator.apply.tenant_sql import Context, Statement, grantee, statements, word
 from tenantry_operator.model.names import OWNER, TenantNames, service_login
-from tenantry_operator.model.tenant import Grant
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import server as plan
+from tenantry_operator.plan.database_actions import GrantOnDatabase, RevokeOnDatabase
 
 Connection = AsyncConnection[Any]
 
@@ -109,13 +109,17 @@ def _statements(action: plan.ServerPlanAction, context: ServerContext) -> Sequen
     match action:
         case plan.ClaimServer(claim=mark):
             return [sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(OWNER), sql.Literal(mark))]
-        case plan.GrantOnDatabase(grant=g):
-            return [_on_database("GRANT {} ON DATABASE {} TO {}", g)]
-        case plan.RevokeOnDatabase(grant=g):
-            return [_on_database("REVOKE {} ON DATABASE {} FROM {} CASCADE", g)]
         case plan.RevokeOnPublicSchema(grant=g):
             return [sql.SQL("REVOKE {} ON SCHEMA public FROM {}").format(word(g.privilege), grantee(g.grantee))]
-        case do.CreateRole() | do.AlterRole() | do.StripRole() | do.GrantMembership() | do.RevokeMembership():
+        case (
+            do.CreateRole()
+            | do.AlterRole()
+            | do.StripRole()
+            | do.GrantMembership()
+            | do.RevokeMembership()
+            | GrantOnDatabase()
+            | RevokeOnDatabase()
+        ):
             return statements(action, _shared(context))
         case do.SetPassword(role=role):
             return statements(action, _shared(context, context.verifiers[role]))
@@ -126,7 +130,3 @@ def _statements(action: plan.ServerPlanAction, context: ServerContext) -> Sequen
 def _shared(context: ServerContext, verifier: str = "") -> Context:
     """Make the context of actions that name their roles in full; no tenant is meant."""
     return Context(TenantNames(""), context.database, verifier)
-
-
-def _on_database(text: str, grant: Grant) -> Statement:
-    return sql.SQL(text).format(word(grant.privilege), sql.Identifier(grant.on), grantee(grant.grantee))

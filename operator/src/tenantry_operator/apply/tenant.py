@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, errors, sql
 
+from tenantry_operator.apply.database_sql import closing_statement, dropping_statement, making_statement
 from tenantry_operator.apply.pool import delete_rows, make
 from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
@@ -23,6 +24,7 @@ from tenantry_operator.apply.tenant_sql import (
 from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
 from tenantry_operator.model.tenant import Membership
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.database_actions import DropDatabase, MakeDatabase
 from tenantry_operator.plan.pool_actions import LeavePool, MakePool
 
 Connection = AsyncConnection[Any]
@@ -120,6 +122,9 @@ async def _apply_unit(
     if isinstance(unit[0], MakePool):
         await make(connection, unit[0].to)
         return None
+    if isinstance(unit[0], MakeDatabase | DropDatabase):
+        await _make_or_drop(connection, unit[0], context=context, marker_text=marker_text)
+        return None
     wanted = await _to_borrow(connection, unit, context=context)
     first: list[Statement] = [LIMITS]
     if marker_text is not None:
@@ -146,6 +151,26 @@ async def _apply_unit(
             await _end_sessions(connection, action.role)
     await _see_revoked(connection, unit)
     return await _last_number(cursor) if asks else None
+
+
+async def _make_or_drop(
+    connection: Connection, action: MakeDatabase | DropDatabase, *, context: Context, marker_text: str | None
+) -> None:
+    """Do what Postgres does in no transaction. A database is made shut, and shut under the guard before it goes."""
+    if isinstance(action, MakeDatabase):
+        await connection.execute(await making_statement(connection, action))
+        return
+    first: list[Statement] = [LIMITS]
+    if marker_text is not None:
+        first.append(_guard(context.names.owner, marker_text))
+    first.append(_database_guard(action.database, action.marker_text))
+    try:
+        await connection.execute(sql.SQL(";\n").join([*first, closing_statement(action)]))
+    except errors.InvalidTextRepresentation as error:
+        raise MarkerChanged(f"the marker on {action.database} or its owner changed meanwhile") from error
+    except errors.InvalidCatalogName:
+        return  # somebody dropped it meanwhile
+    await connection.execute(dropping_statement(action))
 
 
 def _with_loans(unit: tuple[do.ServerAction, ...], wanted: frozenset[str], *, context: Context) -> list[Statement]:
@@ -178,6 +203,14 @@ def _guard(owner: str, marker_text: str) -> Statement:
         "SELECT CASE WHEN m.text = {} THEN 0 ELSE ('marker: ' || m.text)::integer END FROM (SELECT coalesce("
         "shobj_description((SELECT oid FROM pg_roles WHERE rolname = {}), 'pg_authid'), 'none') AS text) m"
     ).format(sql.Literal(marker_text), sql.Literal(owner))
+
+
+def _database_guard(database: str, marker_text: str | None) -> Statement:
+    """Fail unless the database bears the marker that was seen."""
+    return sql.SQL(
+        "SELECT CASE WHEN m.text = {} THEN 0 ELSE ('marker: ' || m.text)::integer END FROM (SELECT coalesce("
+        "shobj_description((SELECT oid FROM pg_database WHERE datname = {}), 'pg_database'), 'none') AS text) m"
+    ).format(sql.Literal("none" if marker_text is None else marker_text), sql.Literal(database))
 
 
 async def _end_sessions(connection: Connection, role: str) -> None:

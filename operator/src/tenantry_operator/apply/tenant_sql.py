@@ -7,10 +7,12 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 from tenantry_migrations import TENANT, render
+from tenantry_operator.apply.database_sql import database_statements
 from tenantry_operator.apply.pool_sql import pool_statements
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.tenant import PUBLIC, ForeignGrant
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.database_actions import DatabaseAction, OwnDatabase
 from tenantry_operator.plan.pool_actions import PoolTenantAction
 
 Statement = sql.SQL | sql.Composed
@@ -55,6 +57,8 @@ def statements(action: do.ServerAction, context: Context) -> tuple[Statement, ..
     """Return the statements of one action, to be run in one transaction. Raises CannotRevoke."""
     if isinstance(action, PoolTenantAction):
         return tuple(pool_statements(action))
+    if isinstance(action, DatabaseAction):
+        return tuple(database_statements(action))
     return tuple(_statements(action, context))
 
 
@@ -144,7 +148,11 @@ def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
             wanted: tuple[str, ...] = (names.owner,)
         case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
             wanted = (names.owner,) if g.on == names.schema else ()
-        case do.OwnSchema(owner=owner, lender=lender) | do.OwnTable(owner=owner, lender=lender):
+        case (
+            do.OwnSchema(owner=owner, lender=lender)
+            | do.OwnTable(owner=owner, lender=lender)
+            | OwnDatabase(owner=owner, lender=lender)
+        ):
             wanted = tuple({owner, lender} - {OWNER})
         case do.RevokeForeign(grant=grant):
             wanted = (grant.owner,)

@@ -190,7 +190,7 @@ class Planner:
             said = f"what would be done is not known: {told_apart(error)}"
             return replace(known, outcome=Outcome.UNKNOWN, message=said)
         plan = foreseen.plan
-        known = replace(known, place=f"server {foreseen.address.name}, database {foreseen.address.database}")
+        known = replace(known, place=f"server {foreseen.address.name}, database {foreseen.desired.place.database}")
         if plan.refusal is not None:
             return replace(known, outcome=Outcome.REFUSED, reason=plan.refusal.reason, message=plan.refusal.message)
         if not foreseen.prepared and tenant.metadata.deletion_timestamp is None:

@@ -10,7 +10,7 @@ import select
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ class _Pool:
     def __init__(self, address: ServerAddress) -> None:
         self.address = address
         self.free = asyncio.Semaphore(address.max_connections)
+        self.visits = asyncio.Semaphore(max(1, address.max_connections // 2))
         self.idle: list[_Idle] = []
         self.busy = 0
         self.closed = False
@@ -103,6 +104,9 @@ class _Pool:
 
 class Servers:
     """Connections to all database servers, at most `ServerAddress.max_connections` each, over all databases.
+
+    At most half of them go to other databases than the address names, and these are not kept: a tenant may have one of
+    its own, and an idle session would keep it from being renamed or copied.
 
     A changed address (a new password, another host) starts a new pool; connections in use finish their work first.
     ``guard`` is called before each lending and may raise to prevent it. ``greet`` is run once on the first connection
@@ -128,7 +132,7 @@ class Servers:
         statements are psycopg's own, see `sqlstate.classify`.
         """
         name = database or address.database
-        async with self._place(address) as pool:
+        async with self._place(address, visits=name != address.database) as pool:
             connection = await self._open(pool, name)
             try:
                 yield connection
@@ -174,26 +178,21 @@ class Servers:
         return self._pools[address.name]
 
     @asynccontextmanager
-    async def _place(self, address: ServerAddress) -> AsyncIterator[_Pool]:
-        """Hold one of the server's places."""
+    async def _place(self, address: ServerAddress, *, visits: bool = False) -> AsyncIterator[_Pool]:
+        """Hold one of the server's places; who visits another database than the address names waits for his turn."""
         if self._guard is not None:
             self._guard()
         pool = self._pool(address)
-        await self._acquire(pool)
-        pool.busy += 1
-        try:
-            yield pool
-        finally:
-            pool.busy -= 1
-            pool.free.release()
-
-    async def _acquire(self, pool: _Pool) -> None:
-        try:
-            async with asyncio.timeout(WAIT_LIMIT):
-                await pool.free.acquire()
-        except TimeoutError as error:
-            message = f"all {pool.address.max_connections} connections to {pool.address.name} are in use"
-            raise ServerUnreachable(Failure(FailureKind.TRANSIENT, "TooManyConnections", message)) from error
+        turns = (pool.visits, pool.free) if visits else (pool.free,)
+        async with AsyncExitStack() as held:
+            for turn in turns:
+                await _acquire(pool, turn)
+                held.callback(turn.release)
+            pool.busy += 1
+            try:
+                yield pool
+            finally:
+                pool.busy -= 1
 
     async def _open(self, pool: _Pool, database: str) -> Connection:
         connection = _reusable(pool, database)
@@ -223,7 +222,7 @@ class Servers:
             if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
                 await connection.rollback()
         healthy = connection.info.transaction_status is TransactionStatus.IDLE and not connection.closed
-        if healthy and not pool.closed:
+        if healthy and not pool.closed and database == pool.address.database:
             pool.idle.append(_Idle(connection, database, asyncio.get_running_loop().time()))
         else:
             await connection.close()
@@ -278,6 +277,15 @@ class Servers:
 def _same_server(one: ServerAddress, other: ServerAddress) -> bool:
     """Say whether both log in to the same server in the same way; the registry is another database of it."""
     return replace(one, database="", endpoints=Endpoints()) == replace(other, database="", endpoints=Endpoints())
+
+
+async def _acquire(pool: _Pool, turn: asyncio.Semaphore) -> None:
+    try:
+        async with asyncio.timeout(WAIT_LIMIT):
+            await turn.acquire()
+    except TimeoutError as error:
+        message = f"all {pool.address.max_connections} connections to {pool.address.name} are in use"
+        raise ServerUnreachable(Failure(FailureKind.TRANSIENT, "TooManyConnections", message)) from error
 
 
 def _reusable(pool: _Pool, database: str) -> Connection | None:

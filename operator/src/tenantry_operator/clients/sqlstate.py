@@ -106,6 +106,8 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], FailureKind, str, str], ...] = tuple(
         (r"is not currently accepting connections|permission denied for database",
          FailureKind.PERMANENT, "ConnectionRefused", "the database takes no connections from us"),
         (r"database \".*\" does not exist", FailureKind.MISSING, "DatabaseMissing", "the server has no such database"),
+        (r"not currently accepting connections|permission denied for database",
+         FailureKind.PRIVILEGE, "PrivilegesMissing", "the database lets the operator's login not in"),
         (r"too many (clients|connections)|remaining connection slots",
          FailureKind.UNREACHABLE, "TooManyConnections", "the server has no connection left"),
         (r"server does not support SSL|certificate|SSL error|tlsv1|root certificate|could not initiate SSL",

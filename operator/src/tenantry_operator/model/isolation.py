@@ -13,6 +13,8 @@ class Isolation(StrEnum):
 
     SCHEMA = "Schema"
     """Schemas and roles of its own, in the database that a server has for all of them."""
+    DATABASE = "Database"
+    """A database of its own with both schemas; its logins connect to no other."""
     POOLED = "Pooled"
     """No schema of its own: rows in the one that a server's pooled tenants share."""
 
@@ -41,11 +43,17 @@ class Layout:
         return self.isolation is Isolation.POOLED
 
     @property
+    def own_database(self) -> str | None:
+        """The database that is this tenant's alone, if it has one: made and dropped with it."""
+        return self.database if self.isolation is Isolation.DATABASE else None
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """The roles that the logins are members of: through them they connect, too."""
         if self.is_pooled:
             return (TENANTS, POOL_CUSTOMERS)
-        return (self.names.migrator, self.names.app, TENANTS)
+        own = (self.names.migrator, self.names.app)
+        return own if self.own_database else (*own, TENANTS)
 
     @property
     def customers(self) -> Home:
@@ -84,4 +92,5 @@ class Layout:
 
 def layout_of(names: TenantNames, isolation: Isolation, *, server: str, database: str) -> Layout:
     """Lay a tenant out on a server; `database` is the one that the server has for all tenants."""
-    return Layout(names, isolation, server, database)
+    own = isolation is Isolation.DATABASE
+    return Layout(names, isolation, server, names.database if own else database)

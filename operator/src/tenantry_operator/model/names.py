@@ -61,6 +61,11 @@ class TenantNames:
         return f"t_{self.key}"
 
     @cached_property
+    def database(self) -> str:
+        """The database of its own, of a tenant that has one."""
+        return self.schema
+
+    @cached_property
     def service_schema(self) -> str:
         """The services' schema, of which the customer's login sees nothing."""
         return f"s_{self.key}"

@@ -13,7 +13,7 @@ from tenantry_operator.model.credentials import DesiredCredentials, RotationNote
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.endpoints import Endpoints
 from tenantry_operator.model.isolation import Isolation, Layout
-from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
 from tenantry_operator.model.placement import Seat
 from tenantry_operator.model.pool import PoolEntry
@@ -146,6 +146,30 @@ class ObservedSecret:
 
 
 @dataclass(frozen=True)
+class ObservedDatabase:
+    """The database of a tenant that has one of its own."""
+
+    name: str
+    owner: str
+    marker_text: str | None = None
+    grants: frozenset[Grant] = frozenset()
+    """Of others than the owner; PUBLIC's are there from the beginning."""
+    open: bool = True
+    """Whether it lets anybody connect."""
+    template: bool = False
+    connection_limit: int = -1
+    entered: bool = True
+    """Whether what is in it was read. It may be shut for us as for others."""
+    shut: str = field(default="", compare=False)
+    """What was said when we were not let in."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it was made and never opened: a pass that made it died, and nobody has been in it."""
+        return not self.open and self.owner == OWNER and self.marker_text is None
+
+
+@dataclass(frozen=True)
 class Catalogue:
     """What a server has under one tenant's names."""
 
@@ -174,6 +198,14 @@ class Catalogue:
     marker_text: str | None = None
     version: str | None = None
     """The services' schema's revision; None before the first migration."""
+    database: ObservedDatabase | None = None
+    """Of a tenant that is to have one of its own, and has it."""
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether there is more than was read: the schemas and all in them are in a database that let nobody in."""
+        there = self.database
+        return there is not None and not there.entered and not there.is_begun
 
     @property
     def marker(self) -> Marker | None:

@@ -43,12 +43,16 @@ WITH named AS (
     SELECT * FROM unnest(%(keys)s::text[], %(schemas)s::text[], %(service_schemas)s::text[], %(owners)s::text[])
         AS p(key, schema, service_schema, owner)
 ), here AS (
-    SELECT oid FROM pg_database WHERE datname = current_database()
+    SELECT oid FROM pg_database WHERE datname = coalesce(%(own)s::name, current_database())
+), inside AS (
+    -- Nothing when the tenant has a database of its own, and we are in another.
+    SELECT oid FROM here JOIN pg_database d USING (oid) WHERE d.datname = current_database()
 ), ours AS (
     SELECT n.key, r.* FROM named n JOIN pg_roles r ON r.rolname = n.role::name
 ), spaces AS (
     SELECT p.key, n.*, n.nspname = p.service_schema AS services
     FROM place p JOIN pg_namespace n ON n.nspname IN (p.schema::name, p.service_schema::name)
+    WHERE EXISTS (SELECT FROM inside)
 ), members AS (
     SELECT o.key, m.* FROM ours o JOIN pg_auth_members m ON m.roleid = o.oid
     UNION
@@ -57,7 +61,8 @@ WITH named AS (
     SELECT o.key, o.rolname, d.classid, d.objid, d.deptype
     FROM ours o
     JOIN pg_shdepend d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = o.oid AND d.deptype IN ('a', 'r')
-    WHERE d.dbid IN (0, (SELECT oid FROM here))
+    WHERE d.dbid IN (0, (SELECT oid FROM inside)) AND NOT (
+        d.classid = 'pg_database'::regclass AND %(own)s::name IS NOT NULL AND d.objid = (SELECT oid FROM here))
 ), elsewhere AS (
     SELECT DISTINCT m.key, m.rolname, m.classid, m.objid, m.deptype
     FROM mentions m
@@ -137,7 +142,7 @@ WITH named AS (
     SELECT o.key, 'set elsewhere', jsonb_build_array(
         o.rolname, coalesce(d.datname, ''), split_part(one, '=', 1))
     FROM ours o JOIN pg_db_role_setting s ON s.setrole = o.oid LEFT JOIN pg_database d ON d.oid = s.setdatabase
-    CROSS JOIN LATERAL unnest(s.setconfig) one WHERE s.setdatabase <> (SELECT oid FROM here)
+    CROSS JOIN LATERAL unnest(s.setconfig) one WHERE s.setdatabase IS DISTINCT FROM (SELECT oid FROM here)
     UNION ALL
     SELECT o.key, 'default', jsonb_build_array(
         t.on_kind, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END,
@@ -147,19 +152,32 @@ WITH named AS (
         AS t(objtype, acltype, on_kind)
     LEFT JOIN pg_default_acl d
         ON d.defaclrole = o.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = t.objtype::"char"
+        AND EXISTS (SELECT FROM inside)
     CROSS JOIN LATERAL aclexplode(coalesce(d.defaclacl, acldefault(t.acltype::"char", o.oid))) a
     WHERE a.grantee <> o.oid
     GROUP BY o.key, t.on_kind, a.grantee, a.privilege_type
     UNION ALL
     SELECT DISTINCT o.key, 'elsewhere', jsonb_build_array(o.rolname, d.datname)
     FROM ours o JOIN pg_shdepend s ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
-    JOIN pg_database d ON d.oid = s.dbid WHERE d.oid <> (SELECT oid FROM here)
+    JOIN pg_database d ON d.oid = s.dbid WHERE d.oid IS DISTINCT FROM (SELECT oid FROM here)
+    UNION ALL
+    SELECT p.key, 'database', jsonb_build_array(
+        d.datname, pg_get_userbyid(d.datdba), shobj_description(d.oid, 'pg_database'), d.datallowconn, d.datistemplate,
+        d.datconnlimit, EXISTS (SELECT FROM inside), (
+            SELECT coalesce(jsonb_agg(g.one ORDER BY g.one), '[]') FROM (
+                SELECT jsonb_build_array(
+                    d.datname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee)::text END,
+                    a.privilege_type, bool_or(a.is_grantable)) AS one
+                FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+                WHERE a.grantee <> d.datdba GROUP BY a.grantee, a.privilege_type) g))
+    FROM place p JOIN pg_database d ON d.datname = %(own)s::name
     UNION ALL
     SELECT e.key, 'foreign', <foreign> FROM elsewhere e <joins>
 )
 SELECT key, jsonb_agg(jsonb_build_array(kind, fact) ORDER BY kind, fact)::text AS facts FROM facts GROUP BY key
 """.replace("<foreign>", FOREIGN).replace("<joins>", FOREIGN_JOINS)
-"""Needs no privilege beyond connecting. Bind the names of `catalogue_names`.
+"""Needs no privilege beyond connecting. Bind the names of `catalogue_names`; `own` is the database of a tenant that has
+one of its own, and is then asked about alone, in that database or, if it lets nobody in, in another.
 
 Grants of owners to themselves are left out: they hold by themselves. A mention is a privilege or a policy of one of
 the tenant's roles on an object outside its schemas.

@@ -14,7 +14,7 @@ ATTEMPTS: Final = 3
 """A schema may be dropped between the look at whether it is there and the look into it."""
 
 PLACED = """
-    SELECT name, id::text, uid::text, server, database, schema, version FROM tenantry.tenants
+    SELECT name, id::text, uid::text, server, database, schema, version, isolation FROM tenantry.tenants
     WHERE state NOT IN ('released', 'deleted') ORDER BY name
 """
 THERE = "SELECT s FROM unnest(%s::text[]) s WHERE to_regclass(quote_ident(s) || '.' || %s) IS NOT NULL"
@@ -31,6 +31,7 @@ class Placed:
     database: str
     schema: str
     version: str | None
+    isolation: str
 
 
 async def read_placed(connection: AsyncConnection[Any]) -> tuple[str | None, tuple[Placed, ...]]:

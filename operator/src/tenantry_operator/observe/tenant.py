@@ -10,7 +10,7 @@ from psycopg.rows import tuple_row
 
 from tenantry_migrations import VERSION_TABLE, version_query
 from tenantry_operator.model.names import OWNER, TenantNames
-from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Marker, Membership, Role
+from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Marker, Membership, ObservedDatabase, Role
 from tenantry_operator.observe.catalogue_sql import FACTS
 
 
@@ -27,19 +27,23 @@ def catalogue_names(tenants: Iterable[TenantNames]) -> dict[str, list[str]]:
     }
 
 
-async def read_facts(connection: AsyncConnection[Any], tenants: Iterable[TenantNames]) -> dict[str, str]:
-    """Return, by key, the facts of each tenant of which anything exists.
+async def read_facts(
+    connection: AsyncConnection[Any], tenants: Iterable[TenantNames], *, own: str | None = None
+) -> dict[str, str]:
+    """Return, by key, the facts of each tenant of which anything exists; `own` is the database that one has.
 
     The same facts give the same text, so that a sweep need not look into what did not change.
     """
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(FACTS, catalogue_names(tenants))
+        await cursor.execute(FACTS, {**catalogue_names(tenants), "own": own})
         return dict(await cursor.fetchall())
 
 
-async def observe_catalogue(connection: AsyncConnection[Any], names: TenantNames) -> tuple[Catalogue, str]:
+async def observe_catalogue(
+    connection: AsyncConnection[Any], names: TenantNames, *, own: str | None = None
+) -> tuple[Catalogue, str]:
     """Return all there is under one tenant's names, its version too, and the text of the facts."""
-    facts = (await read_facts(connection, (names,))).get(names.key, "")
+    facts = (await read_facts(connection, (names,), own=own)).get(names.key, "")
     catalogue = parse_facts(facts)
     if VERSION_TABLE not in catalogue.tables:
         return catalogue, facts
@@ -71,6 +75,7 @@ def parse_facts(text: str) -> Catalogue:
         elsewhere=frozenset((role, database) for role, database in of("elsewhere")),
         sessions=frozenset(role for (role,) in of("session")),
         marker_text=next((text for (text,) in of("marker")), None),
+        database=next(map(_database, of("database")), None),
     )
 
 
@@ -86,6 +91,14 @@ def parse_role(fact: list[Any]) -> Role:
         expires=expires,
         elevated=frozenset(elevated),
         settings=frozenset(_setting(text) for text in settings),
+    )
+
+
+def _database(fact: list[Any]) -> ObservedDatabase:
+    name, owner, marker_text, open_, template, limit, entered, grants = fact
+    held = frozenset(Grant(*grant) for grant in grants)
+    return ObservedDatabase(
+        name, owner, marker_text, held, open=open_, template=template, connection_limit=limit, entered=entered
     )
 
 

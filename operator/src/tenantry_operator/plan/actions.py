@@ -8,6 +8,13 @@ from tenantry_operator.model.backup import ObservedBackup
 from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import ForeignGrant, Grant, Marker, Membership, ObservedSecret, RowState
 from tenantry_operator.plan.action import Action
+from tenantry_operator.plan.database_actions import (
+    DatabaseAction,
+    DropDatabase,
+    MakeDatabase,
+    OwnDatabase,
+    RevokeOnDatabase,
+)
 from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
 
 
@@ -297,8 +304,9 @@ ServerAction = (
     | RetireLogin
     | DropData
     | PoolTenantAction
+    | DatabaseAction
 )
-"""Done in the tenant's database; LeaveDatabase in the one that it names."""
+"""Done in the tenant's database; LeaveDatabase in the one that it names, a DatabaseAction in the server's."""
 
 NamespaceAction = CreateObject | ReplaceObject | DeleteObject
 
@@ -310,6 +318,8 @@ TAKEN_BACK = (
     StripRole,
     OwnSchema,
     OwnTable,
+    OwnDatabase,
+    RevokeOnDatabase,
     RevokeForeign,
     ShutOut,
     RevokeMembership,
@@ -319,10 +329,19 @@ TAKEN_BACK = (
 )
 """What undoes something that somebody gave. Postgres may answer to a REVOKE with a mere warning, and keep it."""
 
-NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, ResetSetting, RevokeForeign)
+NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
-ALONE = (*NOT_OURS_TO_UNDO, CloseLogin, ShutOut, RevokeMembership, MakePool, CloseEntry)
+ALONE = (
+    *NOT_OURS_TO_UNDO,
+    CloseLogin,
+    ShutOut,
+    RevokeMembership,
+    MakePool,
+    CloseEntry,
+    MakeDatabase,
+    DropDatabase,
+)
 """Each in a transaction of its own.
 
 What may not be ours to undo must not roll back the rest; of a membership only a look afterwards shows that. Closing a

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tenantry_operator.model.breaker import BreakerLimits, BreakerState, Latch
 from tenantry_operator.plan.actions import DropData, TenantAction
+from tenantry_operator.plan.database_actions import DropDatabase
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Admission:
 
 def drops_data(actions: Iterable[TenantAction]) -> bool:
     """Whether the breaker has a say: releasing drops no data."""
-    return any(isinstance(action, DropData) for action in actions)
+    return any(isinstance(action, DropData | DropDatabase) for action in actions)
 
 
 def admit(state: BreakerState, limits: BreakerLimits, *, uid: str, name: str, tenants: int, now: datetime) -> Admission:

@@ -19,6 +19,7 @@ from tenantry_operator.plan.actions import (
     StripRole,
     WriteSecret,
 )
+from tenantry_operator.plan.database_actions import GrantOnDatabase, RevokeOnDatabase
 from tenantry_operator.plan.tenant_secret import binding, usable_password
 
 OLDEST: Final = 150000
@@ -31,16 +32,6 @@ class ClaimServer(Action):
     """Say on the shared owner role whose server it is."""
 
     claim: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class GrantOnDatabase(Action):
-    grant: Grant
-
-
-@dataclass(frozen=True, kw_only=True)
-class RevokeOnDatabase(Action):
-    grant: Grant
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from tenantry_operator.model.tenant import (
     Catalogue,
     Deletion,
     DesiredTenant,
+    Leaving,
     Marker,
     ObservedTenant,
     RegistryRow,
@@ -17,6 +18,13 @@ from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMark
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import whose
 from tenantry_operator.plan.tenant_backup import backup_ended, backup_step
+from tenantry_operator.plan.tenant_database import (
+    database_actions,
+    is_missing,
+    is_unfinished,
+    not_to_be_dropped,
+    seen_later,
+)
 from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
@@ -54,6 +62,13 @@ class Plan:
     """How it stands with the logins once the plan is done."""
     waits_for: Problem | None = field(default=None, compare=False)
     """What the rest of the deletion has to wait for."""
+    again: str | None = field(default=None, compare=False)
+    """Why the plan is not the whole of it, and another one has to follow."""
+
+    @property
+    def unfinished(self) -> Problem | None:
+        """What passes with the next plan."""
+        return Problem(Reason.PROVISIONING, self.again) if self.again else None
 
     @property
     def is_empty(self) -> bool:
@@ -84,14 +99,17 @@ def tenant_id(desired: DesiredTenant, observed: ObservedTenant) -> str:
 
 def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
     """Say what is gone of a tenant that had data. An empty schema in its place would look like a loss that is none."""
-    if not had_data(observed):
+    if not had_data(desired, observed):
         return None
     gone = _gone(desired, observed.catalogue)
     if not gone:
         return None
-    where = f"database {desired.place.database} of server {desired.place.server} ({desired.place.host})"
+    place = desired.place
+    where = f"on server {place.server} ({place.host})"
+    if desired.layout.own_database is None:
+        where = f"in database {place.database} of server {place.server} ({place.host})"
     return Reason.DATA_MISSING, (
-        f"{', '.join(gone)} should be in {where} and is not. Nothing is made in its place: "
+        f"{', '.join(gone)} should be {where} and is not. Nothing is made in its place: "
         "correct the DatabaseServer if it points to the wrong server, or restore from a backup"
     )
 
@@ -101,11 +119,11 @@ def _secret_refusal(desired: DesiredTenant, observed: ObservedTenant) -> tuple[R
     return None if lifecycle.is_archived(desired) else secret_refusal(observed)
 
 
-def had_data(observed: ObservedTenant) -> bool:
+def had_data(desired: DesiredTenant, observed: ObservedTenant) -> bool:
     """Whether the tenant was provisioned once. Marker and Secret remember it when the registry is lost as well."""
     recorded = observed.row is not None and observed.row.version is not None
     secrets = (observed.secret, *observed.stale_secrets)
-    marked = observed.catalogue.marker is not None
+    marked = observed.catalogue.marker is not None and not is_unfinished(desired, observed)
     return recorded or marked or any(secret is not None and secret.ours for secret in secrets)
 
 
@@ -113,6 +131,11 @@ def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
     names, services = desired.names, desired.layout.services.schema
     if names.owner not in catalogue.roles:
         return [f"role {names.owner}"]
+    if is_missing(desired, catalogue):
+        missing = f"database {desired.place.database}"
+        return [missing if catalogue.database is None else f"{missing}, open and with its marker,"]
+    if catalogue.is_shut:
+        return []
     gone = [f"schema {schema}" for schema in desired.layout.schemas if schema not in catalogue.schemas]
     if gone:
         return gone
@@ -136,6 +159,7 @@ def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
         held=found.held,
         namespace_problem=namespace_problem(desired, observed.namespace),
         rotation=rotation,
+        again=seen_later(observed.catalogue),
     )
 
 
@@ -150,6 +174,8 @@ def _with_namespace(
 def _presence_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> list[TenantAction]:
     identity = tenant_id(desired, observed)
     first = tuple(lifecycle.first_records(desired, observed, identity=identity))
+    if observed.catalogue.is_shut:
+        return [*first, *_ways_in(desired, observed.catalogue, identity=identity)]
     actions: list[TenantAction] = [*first, *_server_actions(desired, observed, rotation, identity=identity)]
     if lifecycle.is_archived(desired):
         actions += lifecycle.archived_secrets(desired, observed)
@@ -160,22 +186,29 @@ def _presence_actions(desired: DesiredTenant, observed: ObservedTenant, rotation
     return actions
 
 
+def _ways_in(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> list[TenantAction]:
+    """Take access as ever, and have the database let us in; all else depends on what is in it."""
+    closing = lifecycle.closing_actions(desired, catalogue)
+    marker = _marker_actions(desired, catalogue, identity=identity)
+    return [*closing, *marker, *database_actions(desired, catalogue, identity=identity)]
+
+
 def _server_actions(
     desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation, *, identity: str
 ) -> list[TenantAction]:
     closing = lifecycle.closing_actions(desired, observed.catalogue)
     left = lifecycle.after_closing(desired, observed.catalogue, closing)
-    actions = [*closing, *_marker_actions(desired, observed, identity=identity)]
+    actions = [*closing, *_marker_actions(desired, observed.catalogue, identity=identity)]
     if not lifecycle.is_archived(desired):
         return [*actions, *catalogue_actions(desired, left, rotation, identity=identity)]
     actions += catalogue_actions(desired, lifecycle.without_logins(desired, left), rotation, identity=identity)
     return [*actions, *retirement_actions(desired.names, left, reason=lifecycle.why(desired))]
 
 
-def _marker_actions(desired: DesiredTenant, observed: ObservedTenant, *, identity: str) -> list[TenantAction]:
+def _marker_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> list[TenantAction]:
     """Adoption; at creation the marker follows the role that bears it."""
     marker = Marker(identity, desired.uid, desired.installation)
-    if desired.names.owner not in observed.catalogue.roles or observed.catalogue.marker == marker:
+    if desired.names.owner not in catalogue.roles or catalogue.marker == marker:
         return []
     why = "adopted: released by an earlier Tenant, or left behind by one"
     return [WriteMarker(role=desired.names.owner, marker=marker, reason=why)]
@@ -192,9 +225,14 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
         )
         return Plan(refusal=Refusal(Reason.CRD_TERMINATING, said), id=identity)
     mine = own_part(desired, observed)
+    kept = not_to_be_dropped(mine.catalogue) if deletion.leaving is Leaving.DELETE else None
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
-    if missing is not None:
-        return Plan(refusal=Refusal(*missing), id=identity)
+    if kept is not None or missing is not None:
+        return Plan(refusal=Refusal(*(missing or (Reason.NOT_OURS, str(kept)))), id=identity)
+    if mine.catalogue.is_shut and (deletion.leaving is not Leaving.DELETE or deletion.backup is not None):
+        # What is kept, or backed up before, has to be seen.
+        ways = tuple(_ways_in(desired, mine.catalogue, identity=identity))
+        return Plan(ways, id=identity, again=seen_later(mine.catalogue))
     backup = backup_step(desired, mine)
     if backup is not None:
         return Plan(backup.actions, id=identity, waits_for=backup.problem)

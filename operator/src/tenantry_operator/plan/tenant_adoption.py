@@ -7,6 +7,7 @@ not built as we build it, nor services' tables of which nobody knows the tenant 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.tenant import Catalogue, DesiredTenant, Marker, MarkerState, ObservedTenant, RowState
+from tenantry_operator.plan.tenant_database import built_otherwise, strangers_database
 
 TAKE_BY_FORCE = "if it is gone for good, spec.adoptionPolicy Force takes its data over"
 
@@ -15,7 +16,12 @@ def whose(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str
     """Say why what bears the tenant's names is not this Tenant's, if it is not."""
     marker = observed.catalogue.marker
     said = _unmarked(desired, observed) if marker is None else _marked(desired, marker, departed=observed.departed)
-    said = said or _kept_otherwise(desired, observed) or _recorded(desired, observed)
+    said = (
+        said
+        or strangers_database(observed.catalogue)
+        or _kept_otherwise(desired, observed)
+        or _recorded(desired, observed)
+    )
     return None if said is None else (Reason.NOT_OURS, said)
 
 
@@ -56,12 +62,14 @@ def _never(desired: DesiredTenant, what: str) -> str | None:
 def _unmarked(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
     names, catalogue = desired.names, observed.catalogue
     taken = sorted({*catalogue.roles, *catalogue.schemas} & {*desired.layout.roles, *desired.layout.schemas})
+    taken += [f"database {catalogue.database.name}"] if catalogue.database else []
     if not taken:
         return None
     said = f"{taken[0]} exists on the server and bears no marker of tenantry on {names.owner}"
     if desired.adoption is not Adoption.FORCE:
         return said
-    wrong = _built_otherwise(desired, catalogue)
+    known = observed.row.id if observed.row else None
+    wrong = _built_otherwise(desired, catalogue) or built_otherwise(catalogue.database, tenant_id=known)
     if wrong is not None:
         return f"{said}, and cannot be taken over by force: {wrong}"
     if catalogue.version is not None and observed.row is None:

@@ -16,6 +16,7 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteMarker,
 )
+from tenantry_operator.plan.tenant_database import database_dropped, database_released
 from tenantry_operator.plan.tenant_namespace import namespace_leaving
 from tenantry_operator.plan.tenant_pool import closing, leaving
 from tenantry_operator.plan.tenant_rotation import retirement
@@ -63,7 +64,7 @@ def _delete_secrets(mine: ObservedTenant) -> Iterator[TenantAction]:
 def _release(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     """Keep schemas, data and group roles; nobody can log in, and the services reach nothing."""
     yield from withdrawal(desired, catalogue)
-    yield from _mark_released(desired.names, catalogue)
+    yield from _mark_released(desired, catalogue)
 
 
 def withdrawal(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
@@ -94,23 +95,29 @@ def retirement_actions(names: TenantNames, catalogue: Catalogue, *, reason: str)
             yield from retirement(names, catalogue, login, reason=reason)
 
 
-def _mark_released(names: TenantNames, catalogue: Catalogue) -> Iterator[TenantAction]:
+def _mark_released(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     marker = catalogue.marker
-    if marker is not None and marker.state is MarkerState.LIVE:
-        released = Marker(marker.id, marker.uid, marker.installation, MarkerState.RELEASED)
-        yield WriteMarker(role=names.owner, marker=released, reason=LEAVES)
+    if marker is None:
+        return
+    released = Marker(marker.id, marker.uid, marker.installation, MarkerState.RELEASED)
+    yield from database_released(desired, catalogue, released)
+    if marker.state is MarkerState.LIVE:
+        yield WriteMarker(role=desired.names.owner, marker=released, reason=LEAVES)
 
 
 def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
     names = desired.names
     roles = tuple(role for role in desired.layout.roles if role in catalogue.roles)
+    # A database of its own takes them along.
     schemas = tuple(schema for schema in desired.layout.schemas if schema in catalogue.schemas)
-    if not roles and not schemas:
+    schemas = () if desired.layout.own_database else schemas
+    if not roles and not schemas and catalogue.database is None:
         return
     yield from closing(catalogue, reason=LEAVES)
     yield from _close(names, catalogue)
     yield from _revoke_foreign(catalogue, *roles)
     yield from _leave_databases(catalogue, *roles)
+    yield from database_dropped(catalogue)
     policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
     yield from leaving(desired, catalogue, reason=LEAVES)
     # The owner bears the marker, so it goes last.

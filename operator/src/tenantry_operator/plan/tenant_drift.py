@@ -36,6 +36,7 @@ from tenantry_operator.plan.actions import (
     TenantAction,
     WriteMarker,
 )
+from tenantry_operator.plan.tenant_database import database_actions
 from tenantry_operator.plan.tenant_pool import entering, making
 from tenantry_operator.plan.tenant_rotation import Rotation
 
@@ -54,6 +55,7 @@ def catalogue_actions(
         *_roles(desired, catalogue, rotation, identity=identity),
         *_memberships(desired, catalogue, rotation),
         *entering(desired, catalogue, identity=identity, is_open=lifecycle.is_open(desired)),
+        *database_actions(desired, catalogue, identity=identity),
         *_schemas(desired.layout, catalogue),
         *_schema_grants(desired.layout, catalogue),
         *_default_grants(desired.layout, catalogue),

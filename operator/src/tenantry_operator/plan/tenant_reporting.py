@@ -18,11 +18,13 @@ from tenantry_operator.model.tenant import (
     Grant,
     Marker,
     Membership,
+    ObservedDatabase,
     ObservedTenant,
     Role,
     RowState,
 )
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan import database_actions as on_database
 from tenantry_operator.plan.status import Problem, Said
 
 REPAIRS: Final = (
@@ -34,6 +36,11 @@ REPAIRS: Final = (
     do.CreateSchema,
     do.OwnSchema,
     do.OwnTable,
+    on_database.OwnDatabase,
+    on_database.MarkDatabase,
+    on_database.GrantOnDatabase,
+    on_database.RevokeOnDatabase,
+    on_database.AlterDatabase,
     do.GrantOnSchema,
     do.RevokeOnSchema,
     do.GrantOnTable,
@@ -67,7 +74,10 @@ def is_settled(desired: DesiredTenant, observed: ObservedTenant) -> bool:
     if marker is None or marker != Marker(marker.id, desired.uid, desired.installation):
         return False
     recorded = row is None or (row.uid == desired.uid and row.state not in (RowState.PROVISIONING, RowState.RELEASED))
-    return recorded and observed.catalogue.version is not None
+    version = observed.catalogue.version
+    if observed.catalogue.is_shut:
+        version = row.version if row else None
+    return recorded and version is not None
 
 
 def sort_out(
@@ -134,13 +144,20 @@ def _opens(action: do.TenantAction, names: TenantNames) -> bool:
     """Whether the drift is a way from one tenant to another, or from a customer to what is the services'."""
     customers = {*names.roles} - {*names.service_roles.values()}
     match action:
-        case do.StripRole() | do.OwnSchema() | do.OwnTable() | do.RevokeForeign() | do.RevokeOnTable():
+        case (
+            do.StripRole()
+            | do.OwnSchema()
+            | do.OwnTable()
+            | on_database.OwnDatabase()
+            | do.RevokeForeign()
+            | do.RevokeOnTable()
+        ):
             return True
         case do.RevokeMembership(membership=m):
             return m.admin or not {m.role, m.member} <= customers
         case do.RevokeOnSchema(grant=g):
             return g.on == names.service_schema or g.grantee not in customers
-        case do.RevokeDefault(grant=g):
+        case do.RevokeDefault(grant=g) | on_database.RevokeOnDatabase(grant=g):
             return g.grantee not in customers
     return False
 
@@ -155,9 +172,17 @@ def _breaks(action: do.TenantAction, observed: ObservedTenant) -> bool:
             return (m.role, m.member) not in {(one.role, one.member) for one in held.memberships}
         case do.GrantOnSchema(grant=g) | do.GrantOnTable(grant=g):
             return _lacks(held.table_grants if isinstance(action, do.GrantOnTable) else held.schema_grants, g)
+        case on_database.GrantOnDatabase() | on_database.AlterDatabase():
+            return held.database is not None and _shuts_out(action, held.database)
         case do.AlterRole(role=role, login=login):
             return login and _shut(held.roles.get(role))
     return False
+
+
+def _shuts_out(action: do.TenantAction, there: ObservedDatabase) -> bool:
+    if isinstance(action, on_database.GrantOnDatabase):
+        return _lacks(there.grants, action.grant)
+    return not there.open or there.connection_limit >= 0
 
 
 def _lacks(held: Iterable[Grant], grant: Grant) -> bool:
@@ -171,6 +196,8 @@ def _shut(role: Role | None) -> bool:
 
 def describe(action: do.TenantAction) -> str:
     """Say for a person what is not as it should be; the same difference gives the same words."""
+    if isinstance(action, on_database.DatabaseAction):
+        return on_database.describe_database(action)[:WHAT_LIMIT]
     return _described(action)[:WHAT_LIMIT]
 
 

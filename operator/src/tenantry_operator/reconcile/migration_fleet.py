@@ -1,12 +1,15 @@
 """Looks at all tenants' schemas at once."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import psycopg
 
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.migration import Member, ObservedFleet
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.pool import POOL_SCHEMA
@@ -14,6 +17,9 @@ from tenantry_operator.observe.migration import Placed, read_placed, read_versio
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.migration_desired import members, pool_member, tenant_line
 from tenantry_operator.reconcile.migration_moving import Memory
+
+AT_ONCE: Final = 4
+"""Databases of tenants that are asked side by side."""
 
 
 @dataclass
@@ -50,12 +56,17 @@ class FleetView:
         placed = [one for one in everybody if one.schema != POOL_SCHEMA]
         unreachable: dict[str, str] = {}
         versions: dict[str, str] = {}
-        for place in sorted({(one.server, one.database) for one in placed}):
-            here = [one for one in placed if (one.server, one.database) == place]
+        apart = [one for one in placed if is_apart(one)]
+        shared = [one for one in placed if not is_apart(one)]
+        for place in sorted({(one.server, one.database) for one in shared}):
+            here = [one for one in shared if (one.server, one.database) == place]
             try:
                 versions |= await self._versions(place, here)
             except (NoAddress, DatabaseError, psycopg.Error) as error:
                 unreachable[place[0]] = str(error)
+        turns = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._ask_apart(one, memory, turns) for one in apart if one.name not in memory.apart))
+        versions |= {one.name: memory.apart[one.name] for one in apart if one.name in memory.apart}
         bodies = {one["metadata"]["name"]: one for one in self._cache.all("Tenant")}
         pools = await self._pools({one.server: one for one in everybody if one.schema == POOL_SCHEMA}, unreachable)
         observed = ObservedFleet(tenant_line(), released or "", (*members(placed, versions, bodies), *pools))
@@ -82,9 +93,25 @@ class FleetView:
                 pools.append(pool_member(server, database, version))
         return pools
 
+    async def _ask_apart(self, one: Placed, memory: Memory, turns: asyncio.Semaphore) -> None:
+        """Ask a schema that is in a database of its own; of one that does not answer, the registry's word is taken.
+
+        What keeps it from answering is said when it is to be moved.
+        """
+        try:
+            async with turns:
+                memory.apart |= await self._versions((one.server, one.database), [one])
+        except (NoAddress, DatabaseError, psycopg.Error):
+            return
+
     async def _versions(self, place: tuple[str, str], here: list[Placed]) -> dict[str, str]:
         server, database = place
         address = await self._addresses.address(server)
         async with self._servers.connection(address, database=database) as connection:
             schemas = {TenantNames(one.name).service_schema: one.name for one in here}
             return {schemas[schema]: said for schema, said in (await read_versions(connection, schemas)).items()}
+
+
+def is_apart(placed: Placed) -> bool:
+    """Whether the schema is in a database of its own, so that looking at it takes a connection of its own."""
+    return placed.isolation == Isolation.DATABASE

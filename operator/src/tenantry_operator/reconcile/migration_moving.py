@@ -14,7 +14,13 @@ from tenantry_migrations import MigrationError
 from tenantry_operator.apply.migration import copy_pool_version, copy_versions, move_schema
 from tenantry_operator.apply.pool import move
 from tenantry_operator.apply.tenant import MarkerChanged
-from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.postgres import (
+    ConnectionRefused,
+    DatabaseError,
+    DatabaseMissing,
+    ServerAddress,
+    Servers,
+)
 from tenantry_operator.clients.sqlstate import classify
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.metrics import Metrics
@@ -57,6 +63,9 @@ class Memory:
 
     failures: dict[str, str] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
+    apart: dict[str, str] = field(default_factory=dict)
+    """What the schemas said that are in a database of their own, by tenant: each is asked once in a run, and under its
+    lock again before it is moved."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,8 @@ class Mover:
 
     def _remembered(self, one: Member, moved: Moved, memory: Memory) -> Moved:
         """Turn a passing failure into a lasting one when it does not pass."""
+        if moved.outcome is Outcome.DONE and one.name in memory.apart:
+            memory.apart[one.name] = moved.version
         if moved.outcome is Outcome.LATER:
             memory.attempts[one.name] += 1
             if memory.attempts[one.name] >= ATTEMPTS:
@@ -148,7 +159,9 @@ class Mover:
             except FenceError as error:
                 return Moved(Outcome.BUSY, str(error))
             except DatabaseError as error:
-                return Moved(Outcome.UNREACHABLE, str(error))
+                # A database of its own that is gone, or lets nobody in, is that tenant's trouble alone.
+                alone = one.database != address.database and isinstance(error, DatabaseMissing | ConnectionRefused)
+                return Moved(Outcome.FAILED if alone else Outcome.UNREACHABLE, str(error))
             except (psycopg.Error, TimeoutError) as error:
                 failure = classify(error)
                 return Moved(Outcome.LATER if failure.transient else Outcome.FAILED, failure.message)

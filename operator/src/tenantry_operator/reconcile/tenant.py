@@ -242,7 +242,7 @@ class TenantReconciler:
         )
         executed = await execution.run(desired, observed, plan.actions)
         problem = executed.problem or self._taken_back.again(desired.names.name, executed.done)
-        problem = problem or refused or plan.waits_for or held_problem(plan.held, desired, observed)
+        problem = problem or refused or plan.waits_for or held_problem(plan.held, desired, observed) or plan.unfinished
         count_drift(self._metrics, tenant, plan, done=executed.done)
         count(self._metrics, plan.actions, executed.done)
         complete = problem is None

@@ -38,8 +38,10 @@ from tenantry_operator.plan.actions import (
     ServerAction,
     SetPassword,
     TenantAction,
+    WriteMarker,
     WriteSecret,
 )
+from tenantry_operator.plan.database_actions import AlterDatabase, DatabaseAction, DropDatabase, MakeDatabase
 from tenantry_operator.plan.pool_actions import MakePool
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_rotation import remembered
@@ -123,6 +125,8 @@ class TenantExecution:
         self._password = ""
         self._oids: dict[str, int] = {}
         self._owed: set[str] = set()
+        self._inside: str | None = None
+        self._marker: str | None = None
         self.secret_version: str | None = None
         """The resourceVersion of the Secret, if it was written."""
         self.children = ChildVersions()
@@ -133,6 +137,7 @@ class TenantExecution:
         executed = Executed()
         self._oids = {name: role.oid for name, role in observed.catalogue.roles.items()}
         self._owed = {action.role for action in actions if isinstance(action, SetPassword)}
+        self._inside, self._marker = _way_in(desired, observed), observed.catalogue.marker_text
         for where, group in groupby(actions, _where):
             members = tuple(group)
             if where == "namespace":
@@ -141,7 +146,8 @@ class TenantExecution:
             problem = await self._group(where, members, desired=desired, observed=observed, executed=executed)
             if problem is not None:
                 executed.problem = problem
-                if problem.reason is not Reason.PRIVILEGES_MISSING or not problem.lasting:
+                # What follows would not find its database, or would leave it behind.
+                if where == "database" or problem.reason is not Reason.PRIVILEGES_MISSING or not problem.lasting:
                     break
         return executed
 
@@ -155,11 +161,11 @@ class TenantExecution:
         executed: Executed,
     ) -> Problem | None:
         try:
-            if where == "server":
+            if where in {"server", "database"}:
                 return await self._on_server(actions, desired=desired, observed=observed, executed=executed)
             for action in actions:
                 if isinstance(action, LeaveDatabase):
-                    problem = await self._leave(action, desired, observed)
+                    problem = await self._leave(action, desired)
                     if problem is not None:
                         return problem
                 elif isinstance(action, RecordTenant):
@@ -209,22 +215,23 @@ class TenantExecution:
     ) -> Problem | None:
         here = [action for action in actions if isinstance(action, ServerAction)]
         context = Context(desired.names, desired.place.database, await self._verifier(here, observed))
-        marker = observed.catalogue.marker_text
+        database = None if isinstance(here[0], DatabaseAction) else self._inside
         async with (
-            self._servers.connection(self._address) as connection,
+            self._servers.connection(self._address, database=database) as connection,
             blockers_watched(self._servers, self._address, connection) as watched,
         ):
-            applied = await apply_on_server(connection, here, context=context, marker_text=marker)
+            applied = await apply_on_server(connection, here, context=context, marker_text=self._marker)
         for action in applied.done:
             self._done(executed, action)
+            self._follow(action)
             if isinstance(action, SetPassword) and applied.login_oid is not None:
                 self._oids[action.role] = applied.login_oid
                 self._owed.discard(action.role)
         return self._failed(applied, watched)
 
-    async def _leave(self, action: LeaveDatabase, desired: DesiredTenant, observed: ObservedTenant) -> Problem | None:
+    async def _leave(self, action: LeaveDatabase, desired: DesiredTenant) -> Problem | None:
         try:
-            return await self._elsewhere(action, desired, observed)
+            return await self._elsewhere(action, desired)
         except DatabaseError as error:
             if error.failure.kind is FailureKind.UNREACHABLE:
                 raise
@@ -232,9 +239,16 @@ class TenantExecution:
             said = f"{roles} own something, or hold privileges, in database {action.database}: {error.failure.message}"
             return Problem(Reason.OBJECTS_LEFT, said, lasting=True)
 
-    async def _elsewhere(
-        self, action: LeaveDatabase, desired: DesiredTenant, observed: ObservedTenant
-    ) -> Problem | None:
+    def _follow(self, action: ServerAction) -> None:
+        """Take note of what the next actions find changed: the marker, and the database that they are done in."""
+        if isinstance(action, WriteMarker):
+            self._marker = action.marker.text()
+        elif isinstance(action, AlterDatabase):
+            self._inside = action.database
+        elif isinstance(action, DropDatabase):
+            self._inside = None
+
+    async def _elsewhere(self, action: LeaveDatabase, desired: DesiredTenant) -> Problem | None:
         """Free the roles in another database of the server, also of what others gave them there."""
         context = Context(desired.names, action.database)
         async with (
@@ -244,8 +258,7 @@ class TenantExecution:
             there = parse_facts((await read_facts(connection, (desired.names,))).get(desired.names.key, ""))
             given = [grant for grant in sorted(there.foreign) if grant.grantee in action.roles]
             revokes = [RevokeForeign(grant=one, reason=action.reason) for one in given if one.kind != "policy"]
-            marker = observed.catalogue.marker_text
-            applied = await apply_on_server(connection, [*revokes, action], context=context, marker_text=marker)
+            applied = await apply_on_server(connection, [*revokes, action], context=context, marker_text=self._marker)
         return self._failed(applied, watched)
 
     def _failed(self, applied: Applied, watched: Watched) -> Problem | None:
@@ -302,7 +315,15 @@ class TenantExecution:
         self._metrics.actions.labels("Tenant", type(action).__name__, "done").inc()
 
 
+def _way_in(desired: DesiredTenant, observed: ObservedTenant) -> str | None:
+    """Name the database in which the tenant's actions are done, if it is not the server's and lets us in."""
+    there = observed.catalogue.database
+    return desired.layout.own_database if there is not None and there.entered else None
+
+
 def _where(action: TenantAction) -> str:
+    if isinstance(action, DatabaseAction):
+        return "database"
     if isinstance(action, RecordTenant):
         return "registry"
     if isinstance(action, LeaveDatabase):
@@ -314,6 +335,9 @@ def _where(action: TenantAction) -> str:
 
 def _problem_of(failed: Failed) -> Problem:
     problem = failure_problem(failed.failure)
+    if problem.reason is Reason.PRIVILEGES_MISSING and isinstance(failed.actions[0], MakeDatabase):
+        said = "the operator's login may not make databases; an administrator runs ALTER ROLE <that login> CREATEDB"
+        return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)
     if problem.reason is Reason.PRIVILEGES_MISSING:
         said = f"only an administrator can undo this: {failed.failure.message} ({_objects(failed)})"
         return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)

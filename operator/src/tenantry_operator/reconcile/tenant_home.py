@@ -1,9 +1,9 @@
-"""Looks at a tenant where it lives: in schemas of its own, or in the pool."""
+"""Looks at a tenant where it lives: in the server's database, in one of its own, or in the pool."""
 
 from dataclasses import replace
 from typing import NamedTuple
 
-from tenantry_operator.clients.postgres import Connection, ServerAddress, Servers
+from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers, ServerUnreachable
 from tenantry_operator.model.isolation import Layout
 from tenantry_operator.model.tenant import Catalogue
 from tenantry_operator.observe.pool import parse_line, read_lines, with_line
@@ -22,13 +22,35 @@ class AtHome(NamedTuple):
 
 
 async def look_at_home(servers: Servers, address: ServerAddress, layout: Layout) -> AtHome:
-    """Look at all there is under the tenant's names. Raises DatabaseError, psycopg.Error."""
+    """Look into the tenant's database. If it is not there, or lets nobody in, look at it from the server's.
+
+    Raises DatabaseError, psycopg.Error.
+    """
+    own = layout.own_database
+    if own is None:
+        async with servers.connection(address) as connection:
+            return await _look(connection, layout)
+    try:
+        async with servers.connection(address, database=own) as connection:
+            return await _look(connection, layout)
+    except DatabaseError as error:
+        if isinstance(error, ServerUnreachable) and error.failure.reason != "TooManyConnections":
+            raise
+        said = str(error)
     async with servers.connection(address) as connection:
-        catalogue, facts = await observe_catalogue(connection, layout.names)
-        if layout.is_pooled:
-            catalogue, facts = await _with_pool(connection, layout, catalogue, facts)
-        sessions = await observe_sessions(connection, layout.names, catalogue)
-        return AtHome(catalogue, facts, sessions, await observe_claim(connection))
+        seen = await _look(connection, layout)
+    there = seen.catalogue.database
+    if there is None:
+        return seen
+    return seen._replace(catalogue=replace(seen.catalogue, database=replace(there, shut=said)))
+
+
+async def _look(connection: Connection, layout: Layout) -> AtHome:
+    catalogue, facts = await observe_catalogue(connection, layout.names, own=layout.own_database)
+    if layout.is_pooled:
+        catalogue, facts = await _with_pool(connection, layout, catalogue, facts)
+    sessions = await observe_sessions(connection, layout.names, catalogue)
+    return AtHome(catalogue, facts, sessions, await observe_claim(connection))
 
 
 async def _with_pool(connection: Connection, layout: Layout, catalogue: Catalogue, facts: str) -> tuple[Catalogue, str]:

@@ -26,4 +26,5 @@ class Look(NamedTuple):
         held = (secret.name, secret.namespace, secret.resource_version) if secret else None
         children = versions_seen(self.observed.namespace)
         row, released = in_bulk(self.registered.row), self.registered.released
-        return Seen(self.desired.place, row, released, digest(self.facts), held, children)
+        isolation = self.desired.isolation
+        return Seen(self.desired.place, row, released, digest(self.facts), held, children, isolation)

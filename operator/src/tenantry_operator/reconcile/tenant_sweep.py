@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
@@ -23,6 +23,7 @@ from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
+from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT, ApartSweep
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ logger = logging.getLogger(__name__)
 KIND: Final = "Tenant"
 BATCH: Final = 500
 """Tenants of which the facts are read in one query, so that its plan and its answer stay small."""
-
-ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off"
-"""Compiling such a query takes longer than running it."""
 
 SecretSeen = tuple[str, str, str]
 """Name, namespace and resourceVersion."""
@@ -49,6 +47,7 @@ class Seen:
     secret: SecretSeen | None
     children: Children = frozenset()
     """The namespace and what is in it."""
+    isolation: Isolation = Isolation.SCHEMA
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ class TenantSweep:
         self._unknown: set[str] = set()
         self._quiet: dict[str, Quiet] = {}
         self._other_secrets: dict[str, set[tuple[str, str]]] = {}
+        self._apart = ApartSweep(servers)
 
     def remember(self, name: str, seen: Seen) -> None:
         self._remembered[name] = seen
@@ -195,7 +195,8 @@ class TenantSweep:
                 continue  # a pass began meanwhile, and sees for itself
             mark, facts = found[name]
             children = versions_now(self._cache, seen.children)
-            now = Seen(place, rows.get(name), released, facts or seen.facts, seen.secret, children)
+            where, facts_now = _place(place, seen), facts or seen.facts
+            now = Seen(where, rows.get(name), released, facts_now, seen.secret, children, seen.isolation)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:
@@ -207,6 +208,10 @@ class TenantSweep:
         Both are of one moment: a change between two looks, and back, would leave the mark of the one with the facts of
         the other.
         """
+        apart = [name for name in names if self._is_apart(name)]
+        entered = await self._apart.look(address, apart, is_quiet=self._is_quiet) if apart else {}
+        looked = {name: (mark, None if facts is None else digest(facts)) for name, (mark, facts) in entered.items()}
+        names = [name for name in names if name not in looked]
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
             marks = await read_marks(connection, [TenantNames(name) for name in names])
@@ -222,7 +227,12 @@ class TenantSweep:
                 for name in batch:
                     said = with_line(facts.get(TenantNames(name).key, ""), lines.get(name, ""))
                     found[name] = (found[name][0], digest(said))
-        return found
+        return found | looked
+
+    def _is_apart(self, name: str) -> bool:
+        """Whether the Tenant's last pass found it in a database of its own."""
+        seen = self._remembered.get(name)
+        return seen is not None and seen.isolation is Isolation.DATABASE
 
     def _is_pooled(self, name: str) -> bool:
         body = self._cache.get(Key(KIND, name)) or {}
@@ -255,3 +265,8 @@ class TenantSweep:
 
 def digest(facts: str) -> bytes:
     return hashlib.blake2b(facts.encode(), digest_size=16).digest()
+
+
+def _place(shared: Place, seen: Seen) -> Place:
+    """Return where the Tenant would be looked for now; a database of its own is where it is by its name."""
+    return replace(shared, database=seen.place.database) if seen.isolation is Isolation.DATABASE else shared

@@ -95,8 +95,7 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         field="spec.isolation",
         before=example("Tenant", "isolation-rule"),
         accepted=example("Tenant", "isolation-rule", displayName="Acme Limited"),
-        # Schema is the only kind of isolation so far: the test adds this one to the CRD, so that the rule is reached.
-        refused=example("Tenant", "isolation-rule", isolation="Other"),
+        refused=example("Tenant", "isolation-rule", isolation="Database"),
     ),
     RuleExample(
         rule="tenant-server-is-immutable",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tenantry_operator.model.credentials import DesiredCredentials
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
@@ -40,6 +41,12 @@ def make_desired(**changes: object) -> DesiredTenant:
         settings=frozenset({("statement_timeout", "30s")}),
     )
     return replace(desired, **changes)  # type: ignore[arg-type]
+
+
+def make_desired_apart(**changes: object) -> DesiredTenant:
+    """Return a tenant that has a database of its own."""
+    place = Place("primary", NAMES.database, "db.example", 5432, "verify-full")
+    return make_desired(isolation=Isolation.DATABASE, place=place, **changes)
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,40 @@ DAMAGES = (
     Damage("row lost", _lose_row),
     Damage("Secret renamed in the spec", _rename_secret),
 )
+
+
+def _alter_database(**changes: object) -> Damage:
+    def change(model: TenantModel) -> None:
+        if model.catalogue.database is not None:
+            there = replace(model.catalogue.database, **changes)  # type: ignore[arg-type]
+            model.catalogue = replace(model.catalogue, database=there)
+
+    return Damage(f"database altered: {changes}", change)
+
+
+def _grant_database(*grants: tuple[str, str, bool]) -> Damage:
+    def change(model: TenantModel) -> None:
+        there = model.catalogue.database
+        if there is not None:
+            more = {Grant(there.name, grantee, privilege, grantable) for grantee, privilege, grantable in grants}
+            model.catalogue = replace(model.catalogue, database=replace(there, grants=there.grants | more))
+
+    return Damage(f"database granted: {grants}", change)
+
+
+DATABASE_DAMAGES = (
+    _grant_database((PUBLIC, "CONNECT", False), (PUBLIC, "TEMPORARY", False)),
+    _grant_database(("t_other_login_a", "CONNECT", False)),
+    _grant_database((LOGIN, "CREATE", True)),
+    _alter_database(grants=frozenset()),
+    _alter_database(marker_text=None),
+    _alter_database(marker_text="mine"),
+    _alter_database(owner="t_other_owner"),
+    _alter_database(open=False),
+    _alter_database(template=True),
+    _alter_database(connection_limit=0),
+)
+"""What can be done to the database of a tenant that has one of its own."""
 
 
 def damaged(model: TenantModel, done: list[Damage]) -> TenantModel:

@@ -23,13 +23,11 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.database_actions import DatabaseAction
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
+from tenantry_testing.database_model import Impossible, change_database, from_outside, is_entered
 from tenantry_testing.namespace_model import NamespaceModel
-
-
-class Impossible(Exception):
-    """The real thing would have refused this action."""
 
 
 @dataclass
@@ -66,7 +64,7 @@ class TenantModel:
         others = tuple(one for name, one in sorted(self.secrets.items()) if name != wanted and one.ours)
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
         closed = {name for name, role in self.catalogue.roles.items() if not role.login}
-        catalogue = replace(self.catalogue, sessions=self.sessions & closed)
+        catalogue = from_outside(replace(self.catalogue, sessions=self.sessions & closed), self.desired)
         return ObservedTenant(
             catalogue,
             row,
@@ -113,6 +111,9 @@ class TenantModel:
         }
         if isinstance(action, do.NamespaceAction):
             self.namespace.play(action)
+            return
+        if isinstance(action, DatabaseAction):
+            self.catalogue = change_database(self.catalogue, action, self.desired)
             return
         handler = handlers.get(type(action))
         if handler is not None:
@@ -171,7 +172,12 @@ class TenantModel:
             held, roles={**held.roles, action.role: role}, default_grants=held.default_grants | built_in
         )
 
+    def _inside(self) -> None:
+        if not is_entered(self.catalogue, self.desired):
+            raise Impossible("the tenant's database lets nobody in")
+
     def _create_schema(self, action: do.CreateSchema) -> None:
+        self._inside()
         self._exists(action.owner)
         if action.schema in self.catalogue.schemas:
             raise Impossible(f"schema {action.schema} exists")
@@ -199,6 +205,7 @@ class TenantModel:
                 gone = frozenset(one for one in held.memberships if (one.role, one.member) == (m.role, m.member))
                 self.catalogue = replace(held, memberships=held.memberships - gone)
             case do.SetSetting(role=role, name=name, value=value):
+                self._inside()
                 others = {one for one in self._role(role).settings if one[0] != name}
                 self.alter_role(role, settings=frozenset(others | {(name, value)}))
             case do.ResetSetting(role=role, name=name, database=None):
@@ -246,6 +253,7 @@ class TenantModel:
         return held - same
 
     def _migrate(self, action: do.Migrate) -> None:
+        self._inside()
         if action.schema not in self.catalogue.schemas or self.catalogue.version is not None:
             raise Impossible("the schema is missing, or has a version")
         grants = self.desired.service_tables[action.to]
@@ -310,6 +318,8 @@ class TenantModel:
             if any(owner == role for owner, _ in self.catalogue.elsewhere):
                 raise Impossible(f"role {role} cannot be dropped: it owns something in another database")
             self.drop_role(role)
+        if self.catalogue.database is not None:
+            raise Impossible("the database was forgotten")
         left = {name: owner for name, owner in self.catalogue.schemas.items() if name not in action.schemas}
         if left or self.catalogue.roles:
             raise Impossible("something was forgotten")

@@ -245,12 +245,12 @@ class TenantWorld:
             return connection.execute(query, parameters).fetchall()
 
     def names_on_server(self, name: str) -> set[str]:
-        """Return the roles and schemas that bear the Tenant's names."""
+        """Return the roles, the database, and the schemas of the shared database that bear the Tenant's names."""
         names = TenantNames(name)
-        wanted = [*names.roles, *names.schemas]
-        roles = self.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", wanted)
-        schemas = self.fetch("SELECT nspname FROM pg_namespace WHERE nspname = ANY (%s)", wanted)
-        return {str(row[0]) for row in (*roles, *schemas)}
+        roles = self.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [*names.roles])
+        schemas = self.fetch("SELECT nspname FROM pg_namespace WHERE nspname = ANY (%s)", [*names.schemas])
+        own = self.fetch("SELECT 'database ' || datname FROM pg_database WHERE datname = %s", names.database)
+        return {str(row[0]) for row in (*roles, *schemas, *own)}
 
     @staticmethod
     def condition(body: RawObject, kind: str) -> tuple[str, str] | None:
@@ -386,15 +386,14 @@ def clean_postgres(postgres: PostgresServer, *, operator: Login) -> None:
     """Drop every role, schema and database that the operator or a test made; the operator has what it began with."""
     me = sql.Identifier(operator.user)
     with postgres.connect() as connection:
-        for database in DATABASES:
+        made = connection.execute("SELECT datname::text FROM pg_database WHERE datname ~ '^t_'").fetchall()
+        for database in (*DATABASES, *(name for (name,) in made)):
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
         roles = [str(name) for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()]
         for role in (one for one in roles if re.match(SYSTEM_ROLES, one) and one != operator.user):
             connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
         connection.execute(sql.SQL("CREATE DATABASE app OWNER {}").format(me))
-        password = sql.Literal(operator.password)
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {} LOGIN CREATEROLE CREATEDB NOSUPERUSER").format(me, password)
-        )
+        attributes = sql.SQL("ALTER ROLE {} PASSWORD {} LOGIN CREATEROLE CREATEDB NOSUPERUSER")
+        connection.execute(attributes.format(me, sql.Literal(operator.password)))
         connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(me))

@@ -180,6 +180,8 @@ class FaultWorld:
                 self.administrator.delete(f"{SECRETS}/{secret['metadata']['name']}")
         names = TenantNames(name)
         with self.postgres.connect("app") as connection:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(names.database)))
             for schema in names.schemas:
                 connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
             found = connection.execute(

@@ -1,0 +1,78 @@
+"""Looks into the databases that tenants have of their own: into those where something changed, and a few in turn."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import psycopg
+
+from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers, ServerUnreachable
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.observe.marks_apart import read_marks_apart
+from tenantry_operator.observe.tenant import read_facts
+
+ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off"
+"""Compiling such a query takes longer than running it."""
+
+IN_TURN: Final = 20
+"""Databases that a sweep looks into though nothing is known to have changed there. Each costs a connection."""
+
+Found = dict[str, tuple[str, str | None]]
+"""Each Tenant's mark, and its facts if they were read."""
+
+
+class ApartSweep:
+    """Finds out what changed of tenants that have a database of their own, mostly without entering any."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._last: dict[str, str] = {}
+        """Server to the Tenant whose turn it was last."""
+
+    async def look(
+        self, address: ServerAddress, names: Sequence[str], *, is_quiet: Callable[[str, str], bool]
+    ) -> Found:
+        """Return marks of all, and facts of those that are not quiet by their marks, or whose turn it is.
+
+        No facts of one that cannot be entered: "" is what nobody's facts are. Raises DatabaseError, psycopg.Error.
+        """
+        async with self._servers.connection(address) as connection, connection.transaction():
+            await connection.execute(ONE_MOMENT)
+            marks = await read_marks_apart(connection, map(TenantNames, names))
+        found: Found = {name: (marks.get(TenantNames(name).key, ""), None) for name in names}
+        turn = set(self._turn(address.name, names))
+        for name in names:
+            if name in turn or not is_quiet(name, found[name][0]):
+                found[name] = await self._enter(address, TenantNames(name))
+        return found
+
+    def _turn(self, server: str, names: Iterable[str]) -> Iterator[str]:
+        """Yield the next few after those of the last sweep, round and round."""
+        ordered = sorted(names)
+        start = bisect_right(ordered, self._last.get(server, ""))
+        for name in (ordered[start:] + ordered[:start])[:IN_TURN]:
+            self._last[server] = name
+            yield name
+
+    async def _enter(self, address: ServerAddress, names: TenantNames) -> tuple[str, str]:
+        """Return mark and facts of one moment: a change in between would leave the mark of the one with the other's."""
+        try:
+            async with self._servers.connection(address, database=names.database) as connection:
+                return await _one_moment(connection, names)
+        except DatabaseError as error:
+            if isinstance(error, ServerUnreachable) and error.failure.reason != "TooManyConnections":
+                raise
+        # It is gone, or lets nobody in.
+        async with self._servers.connection(address) as connection:
+            return await _one_moment(connection, names)
+
+
+async def _one_moment(connection: Connection, names: TenantNames) -> tuple[str, str]:
+    try:
+        async with connection.transaction():
+            await connection.execute(ONE_MOMENT)
+            marks = await read_marks_apart(connection, (names,))
+            facts = await read_facts(connection, (names,), own=names.database)
+    except psycopg.OperationalError:
+        return "", ""  # it is being dropped
+    return marks.get(names.key, ""), facts.get(names.key, "")
