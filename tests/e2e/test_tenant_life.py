@@ -126,3 +126,21 @@ def test_a_run_moves_the_tenants_to_the_head_and_tells_so(running: Running, make
         assert running.kubectl("get", "mr").splitlines()[0].split()[0] == "NAME"
     finally:
         running.kubectl("delete", "mr", "e2e-rehearsal", "e2e-run", "--ignore-not-found")
+
+
+@pytest.mark.parametrize(
+    ("isolation", "query"),
+    [("Database", "SELECT current_database()"), ("Pooled", "SELECT email FROM tenantry_pool.users")],
+)
+def test_a_tenant_of_another_isolation_is_let_in_and_served(running: Running, isolation: str, query: str) -> None:
+    tenant = MadeTenant(f"e2e-{isolation.lower()}", running)
+    running.kubectl("apply", "-f", "-", stdin=tenant_manifest(tenant.name, isolation=isolation))
+    try:
+        tenant.wait_ready()
+        with AccountsCaller(running.gateway_url, tenant.create_key()) as caller:
+            caller.ensure_user({"email": "ada@e2e.example", "display_name": "Ada"})
+        with closing(psycopg.connect(tenant.login_url(), connect_timeout=10)) as login:
+            own = {"Database": "t_e2e_database", "Pooled": "ada@e2e.example"}
+            assert login.execute(query.encode()).fetchall() == [(own[isolation],)]
+    finally:
+        tenant.delete()

@@ -88,3 +88,10 @@ def test_who_wrote_which_field_is_not_kept() -> None:
     cache.put("Tenant", {"metadata": managed, "spec": "new"})
     assert cache.get(ACME) == tenant("7", spec="new")
     assert "managedFields" in managed, "the caller's object is left as it was"
+
+
+def test_who_wrote_which_field_of_a_quota_is_kept_since_nothing_else_tells_of_a_change() -> None:
+    cache = ObjectCache()
+    managed = {"name": "acme", "namespace": "acme", "resourceVersion": "7", "managedFields": [{"manager": "kubectl"}]}
+    cache.put("ResourceQuota", {"metadata": managed})
+    assert cache.get(Key("ResourceQuota", "acme", "acme")) == {"metadata": managed}

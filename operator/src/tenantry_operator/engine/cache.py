@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tenantry_operator.engine.queue import Key
 
@@ -10,6 +10,8 @@ RawObject = dict[str, Any]
 
 TOMBSTONES = 4096
 """How many deletions are remembered, so that the late answer to an own write does not bring an object back."""
+TOLD_BY_MANAGERS: Final = frozenset({"ResourceQuota"})
+"""Kinds of which only who wrote which field says that somebody changed them: a count moves their resourceVersion."""
 
 
 class ObjectCache:
@@ -43,7 +45,7 @@ class ObjectCache:
         held = self.get(key)
         if held is not None and _not_newer(version, resource_version(held)):
             return False
-        self._objects.setdefault(kind, {})[key] = _without_managers(obj)
+        self._objects.setdefault(kind, {})[key] = obj if kind in TOLD_BY_MANAGERS else _without_managers(obj)
         self._removed.pop(key, None)
         return True
 
@@ -71,7 +73,7 @@ class ObjectCache:
 
 
 def _without_managers(obj: RawObject) -> RawObject:
-    """Return the object without what says who wrote which field: nobody asks, and it is the larger half."""
+    """Return the object without what says who wrote which field, which is the larger half of it."""
     metadata = obj["metadata"]
     if "managedFields" not in metadata:
         return obj
