@@ -155,7 +155,7 @@ class TenantWorld:
         found = [
             event
             for event in await self.kube.list(EVENTS, namespace="default")
-            if event["regarding"]["name"] == about and event["reportingController"] == "tenantry-operator"
+            if event["regarding"].get("name") == about and event["reportingController"] == "tenantry-operator"
         ]
         return [(event["reason"], event["note"]) for event in sorted(found, key=lambda one: one["eventTime"])]
 

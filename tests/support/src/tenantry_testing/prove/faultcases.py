@@ -17,7 +17,7 @@ from tenantry_testing.faults.world import FaultWorld
 
 LIMIT: Final = 90.0
 LASTS: Final = 5.0
-"""Seconds that a fault lasts which does not wear off by itself."""
+"""Seconds that a fault lasts which does not wear off by itself, and over which requests are counted at least."""
 MOST: Final = 25.0
 """Requests and batches a second above those of an idle operator and of the work; a busy loop makes hundreds."""
 WRITES: Final = "POST|PUT|PATCH|DELETE"
@@ -249,6 +249,8 @@ class FaultCampaign:
             else:
                 self._converge(made, changed)
         self._converge(made, changed)
+        # In less time than this, one list of each kind, as after a watch that ended, would look like a loop.
+        time.sleep(max(0.0, began + LASTS - time.monotonic()))
         rate = (self._asked() - asked - self._work) / (time.monotonic() - began)
         count = self._rest()
         self._end(made, changed)
