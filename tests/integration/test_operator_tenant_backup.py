@@ -41,6 +41,22 @@ CUSTOMERS = (
     "CREATE TABLE parts (id int) PARTITION BY LIST (id)",
     "CREATE TABLE part PARTITION OF parts FOR VALUES IN (1)",
     "INSERT INTO parts VALUES (1)",
+    # What a restore and a comparison run for the customer, who waits for a session of the operator's.
+    """CREATE FUNCTION climb(a int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+        IF session_user::text !~ '^t_acme' THEN
+            PERFORM set_config('role', 'none', false);
+            BEGIN CREATE ROLE climber SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END;
+            BEGIN CREATE ROLE climber; EXCEPTION WHEN OTHERS THEN NULL; END;
+            PERFORM set_config('role', 't_acme_owner', false);
+        END IF;
+        RETURN true;
+    END $$""",
+    "CREATE TABLE traps (id int CHECK (t_acme.climb(id)))",
+    "INSERT INTO traps VALUES (1)",
+    """CREATE FUNCTION cast_as(a traps) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'a cast runs as %', session_user;
+    END $$""",
+    "CREATE CAST (traps AS text) WITH FUNCTION cast_as(traps)",
 )
 
 
@@ -116,8 +132,9 @@ def said(tenant: dict[str, Any], world: TenantWorld) -> tuple[str, str] | None:
 
 
 def leftovers(world: TenantWorld) -> list[tuple[Any, ...]]:
-    """Return databases of trials, and the tenant's roles that the operator's login is a member of."""
+    """Return databases of trials, roles lent for them or got by them, and ours that the operator's login has."""
     return [
+        *world.fetch("SELECT rolname FROM pg_roles WHERE rolname ~ '^(climber|tenantry_lent)'"),
         *world.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'tenantry_scratch%%'"),
         *world.fetch(BORROWED, world.operator.user),
     ]
@@ -199,6 +216,12 @@ async def test_a_backup_that_fails_is_told_and_nothing_is_dropped(world: TenantW
     assert "does not bear the mark" in await runner.run_next()
     assert world.fetch("SELECT count(*) FROM pg_database WHERE datname = %s", trial) == [(1,)]
     world.execute(f"DROP DATABASE {trial}")
+    world.execute("SELECT lo_create(4711)", "ALTER LARGE OBJECT 4711 OWNER TO t_acme_app")
+    [job] = await runner.jobs()
+    await world.kube.delete(JOBS, job["metadata"]["name"], namespace=world.settings.namespace)
+    await world.reconcile("acme")
+    assert "t_acme_app own large objects" in await runner.run_next()
+    world.execute("ALTER LARGE OBJECT 4711 OWNER TO t_acme_owner")
     # As a person who does not want to wait.
     [job] = await runner.jobs()
     await world.kube.delete(JOBS, job["metadata"]["name"], namespace=world.settings.namespace)

@@ -138,8 +138,8 @@ async def delete_rows(connection: Connection, action: LeavePool, *, first: Seque
     cursor = await connection.execute(TABLES, (TENANT_ID, POOL_SCHEMA))
     for (table,) in await cursor.fetchall():
         deletion = sql.SQL(
-            "SET LOCAL app.tenant TO {tenant}; DELETE FROM {table} WHERE ctid = ANY (ARRAY("
-            "SELECT ctid FROM {table} WHERE tenant_id = {tenant}::uuid LIMIT {limit}))"
+            "SET LOCAL app.tenant TO {tenant}; DELETE FROM {table} WHERE tenant_id = {tenant}::uuid "
+            "AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE tenant_id = {tenant}::uuid LIMIT {limit}))"
         ).format(
             tenant=sql.Literal(action.id), table=sql.Identifier(POOL_SCHEMA, table), limit=sql.Literal(ROWS_AT_ONCE)
         )

@@ -30,6 +30,7 @@ UNION ALL SELECT 'columns', count(*) FROM pg_attribute JOIN relations ON attreli
 UNION ALL SELECT 'routines', count(*) FROM pg_proc JOIN space ON space.oid = pronamespace
 UNION ALL SELECT 'types', count(*) FROM pg_type JOIN space ON space.oid = typnamespace
 UNION ALL SELECT 'constraints', count(*) FROM pg_constraint JOIN relations ON conrelid = relations.oid
+    WHERE contype <> 'n' -- Postgres 18 has one for each NOT NULL, earlier ones have none
 UNION ALL SELECT 'triggers', count(*) FROM pg_trigger JOIN relations ON tgrelid = relations.oid WHERE NOT tgisinternal
 UNION ALL SELECT 'policies', count(*) FROM pg_policy JOIN relations ON polrelid = relations.oid
 """
@@ -69,9 +70,11 @@ def _told(connection: Connection, schema: str, name: str, *, kind: str) -> str:
     if kind == "S":
         query = sql.SQL("SELECT 'at ' || last_value || ' ' || is_called FROM {}").format(where)
     else:
-        # The sum does not depend on the order of the rows.
+        # The sum does not depend on the order of the rows. By a row's own output, for a cast to text may be a
+        # customer's, and would run with the operator's rights.
         query = sql.SQL(
-            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) FROM ONLY {} t"
+            "SELECT count(*) || ' ' || coalesce(sum(hashtextextended("
+            "pg_catalog.textin(pg_catalog.record_out(t)), 0)), 0) FROM ONLY {} t"
         ).format(where)
     row = connection.execute(query).fetchone()
     return str(row[0]) if row else ""

@@ -13,12 +13,14 @@ import psycopg
 from psycopg import sql
 
 from tenantry_operator.backup.content import check_same, read_content, tables
-from tenantry_operator.backup.largeobjects import digest_of, read_large_objects, write_large_objects
+from tenantry_operator.backup.largeobjects import check_owners, digest_of, read_large_objects, write_large_objects
+from tenantry_operator.backup.lent import lent_login
 from tenantry_operator.backup.orders import BackupError, DumpOrder, KeptPart, LargeObjects, Manifest, Part
 from tenantry_operator.backup.programs import Client
 from tenantry_operator.backup.scratch import scratch_database, scratch_mark, scratch_name
 from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, marker_of, only_one
 from tenantry_operator.backup.store import Store
+from tenantry_operator.model.names import OWNER
 
 RESTORABLE: Final = "Schema"
 LARGE_OBJECTS: Final = "large-objects.tar.gz"
@@ -90,6 +92,7 @@ def _write(
             content = read_content(held, part.schema_name)
             kept.append(KeptPart(schema_name=part.schema_name, role=part.role, file=file, content=content))
             if part.role == order.owner:
+                check_owners(held, order.owner, order.roles)
                 large = _large(held, order.owner, store, path=path, folder=folder)
     return kept, large
 
@@ -185,9 +188,11 @@ def fill(
         with reach.session(database) as connection:
             make = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}")
             connection.execute(make.format(sql.Identifier(part.schema_name), sql.Identifier(part.role)))
-        refused += client.restore(
-            file, schema=part.schema_name, role=part.role, work=work, environment=reach.environment(database)
-        )
+        with ExitStack() as lent:
+            environment = reach.environment(database)
+            if part.role != OWNER:
+                environment = lent.enter_context(lent_login(reach, database=database, role=part.role))
+            refused += client.restore(file, schema=part.schema_name, role=part.role, work=work, environment=environment)
     if manifest.large_objects:
         file = store.fetch(path, manifest.large_objects.file)
         with reach.session(database, autocommit=False) as connection:

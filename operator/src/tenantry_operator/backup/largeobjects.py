@@ -3,13 +3,15 @@
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
+
+from tenantry_operator.backup.orders import BackupError
 
 CHUNK: Final = 1 << 20
 ACL: Final = "tenantry.acl"
@@ -21,8 +23,22 @@ SELECT l.oid::bigint, coalesce((
     FROM aclexplode(l.lomacl) a JOIN pg_roles g ON g.oid = a.grantee WHERE g.oid <> l.lomowner), '[]')
 FROM pg_largeobject_metadata l JOIN pg_roles r ON r.oid = l.lomowner WHERE r.rolname = %s ORDER BY l.oid
 """
+OTHERS: Final = """
+SELECT DISTINCT r.rolname FROM pg_largeobject_metadata l JOIN pg_roles r ON r.oid = l.lomowner
+WHERE r.rolname = ANY(%s) AND r.rolname <> %s
+"""
 
 Connection = psycopg.Connection[Any]
+
+
+def check_owners(connection: Connection, owner: str, roles: Sequence[str]) -> None:
+    """Raise BackupError when another of the tenant's roles owns any: they would go with it, and be in no backup."""
+    found = sorted(str(role) for (role,) in connection.execute(OTHERS, (list(roles), owner)).fetchall())
+    if found:
+        raise BackupError(
+            f"{', '.join(found)} own large objects, and only those of {owner} are kept: "
+            f"REASSIGN OWNED BY {', '.join(found)} TO {owner}"
+        )
 
 
 def write_large_objects(connection: Connection, owner: str, file: Path) -> tuple[int, str]:
