@@ -17,9 +17,9 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import actions as do
-from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_testing.tenant_damages import DAMAGES, LOGIN, NAMES, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel, in_steps
+from tenantry_testing.tenant_playing import copy_of, plan_now, settle
 
 ROUNDS = 5
 STATES = {
@@ -29,20 +29,6 @@ STATES = {
 }
 CLOSED = (Lifecycle.SUSPENDED, Lifecycle.ARCHIVED)
 KEPT = ("roles", "memberships", "schemas", "schema_grants", "tables", "table_grants", "default_grants", "version")
-
-
-def plan_now(model: TenantModel) -> Plan:
-    return plan_tenant(model.desired, model.observe())
-
-
-def settle(model: TenantModel) -> None:
-    for _ in range(ROUNDS):
-        plan = plan_now(model)
-        assert plan.refusal is None, plan.refusal
-        if plan.is_empty:
-            return
-        model.play_all(plan.actions)
-    pytest.fail(f"it does not converge: {plan_now(model).actions}")
 
 
 def die_after(model: TenantModel, steps: int) -> None:
@@ -57,13 +43,12 @@ def want(model: TenantModel, lifecycle: Lifecycle) -> None:
 @cache
 def _settled(lifecycle: Lifecycle) -> TenantModel:
     model = TenantModel(make_desired(lifecycle=lifecycle))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     return model
 
 
 def made(lifecycle: Lifecycle = Lifecycle.ACTIVE) -> TenantModel:
-    first = _settled(lifecycle)
-    return replace(first, secrets=dict(first.secrets), passwords=dict(first.passwords))
+    return copy_of(_settled(lifecycle))
 
 
 def admits(model: TenantModel) -> bool:
@@ -131,11 +116,11 @@ def test_any_walk_with_hand_edits_and_crashes_converges(walk: list[tuple[Lifecyc
         damaged(model, done)
         want(model, lifecycle)
         if crash is None:
-            settle(model)
+            settle(model, rounds=ROUNDS)
             assert_as_wanted(model)
         else:
             die_after(model, crash)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert_as_wanted(model)
 
 
@@ -190,7 +175,7 @@ def test_a_closed_tenant_can_be_deleted(
     model.desired = replace(model.desired, deletion=Deletion(leaving, protected=False))
     for crash in crashes:
         die_after(model, crash)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert not model.secrets
     assert not admits(model)
     if leaving is Leaving.DELETE:
@@ -207,10 +192,10 @@ def test_what_a_closed_tenant_left_is_adopted_as_the_next_one_says(
 ) -> None:
     model = made(before)
     model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.desired = make_desired(uid="uid-2", new_id="id-2", lifecycle=after)
     die_after(model, crash)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert_as_wanted(model)
     assert model.row is not None
     assert (model.row.id, model.row.uid) == ("id-1", "uid-2")
@@ -257,9 +242,9 @@ def test_new_credentials_are_issued_after_an_archive() -> None:
     model = made()
     before = model.passwords[LOGIN]
     want(model, Lifecycle.ARCHIVED)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     want(model, Lifecycle.ACTIVE)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert model.passwords[LOGIN] != before
     assert_as_wanted(model)
 
@@ -269,6 +254,6 @@ def test_a_suspension_keeps_the_credentials() -> None:
     secret, passwords = model.secrets["acme-database"], dict(model.passwords)
     for lifecycle in (Lifecycle.SUSPENDED, Lifecycle.ACTIVE):
         want(model, lifecycle)
-        settle(model)
+        settle(model, rounds=ROUNDS)
         assert model.secrets["acme-database"] == secret
         assert model.passwords == passwords

@@ -14,31 +14,20 @@ from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TENANTS
 from tenantry_operator.model.pool import POOL_CUSTOMERS, pool_entry, pool_role
 from tenantry_operator.model.tenant import Deletion, Grant, Leaving, MarkerState, Membership, RowState
-from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_testing.pool_model import PooledModel, pooled_model
 from tenantry_testing.tenant_damages import NAMES
 from tenantry_testing.tenant_model import in_steps
+from tenantry_testing.tenant_playing import plan_now, settle
 
 LOGIN = NAMES.logins[0]
 
 
-def plan_now(model: PooledModel) -> Plan:
-    return plan_tenant(model.desired, model.observe())
-
-
-def settle(model: PooledModel) -> None:
-    for _ in range(4):
-        plan = plan_now(model)
-        assert plan.refusal is None, plan.refusal
-        if plan.is_empty:
-            return
-        model.play_all(plan.actions)
-    pytest.fail(f"it does not converge: {plan_now(model).actions}")
+ROUNDS = 4
 
 
 def provisioned() -> PooledModel:
     model = pooled_model()
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.rows = True
     return model
 
@@ -118,19 +107,19 @@ def test_a_crash_after_any_step_converges(done: list[str], crashes: list[int]) -
         for crash in crashes:
             for step in in_steps(plan_now(model).actions)[:crash]:
                 model.play_all(step)
-        settle(model)
+        settle(model, rounds=ROUNDS)
         assert_usable(model)
 
 
 @given(damages, st.sampled_from(Leaving), st.lists(st.integers(0, 9), max_size=4))
 def test_a_deletion_converges_after_any_crash(done: list[str], leaving: Leaving, crashes: list[int]) -> None:
     model = damaged(done)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.desired = replace(model.desired, deletion=Deletion(leaving, protected=False))
     for crash in crashes:
         for step in in_steps(plan_now(model).actions)[:crash]:
             model.play_all(step)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert model.catalogue.version is not None, "the pool stays"
     assert not {*NAMES.logins} & {*model.catalogue.roles}
     if leaving is Leaving.DELETE:
@@ -154,7 +143,7 @@ def test_a_closed_tenants_entry_is_closed_first_and_opened_again(
         for crash in crashes:
             for step in in_steps(plan_now(model).actions)[:crash]:
                 model.play_all(step)
-        settle(model)
+        settle(model, rounds=ROUNDS)
         assert model.catalogue.entry is not None
         assert model.catalogue.entry.open is (state is Lifecycle.ACTIVE)
         assert model.lets_in() is (state is Lifecycle.ACTIVE)
@@ -177,9 +166,9 @@ def test_released_rows_come_back_to_a_tenant_of_the_name() -> None:
     model = provisioned()
     identity = model.row.id if model.row else ""
     model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.desired = replace(model.desired, uid="uid-2", new_id="id-9", deletion=None)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert_usable(model)
     assert (model.row.id if model.row else "", model.rows) == (identity, True)
 

@@ -24,10 +24,12 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import database_actions as on_database
-from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_reporting import describe, held_problem
 from tenantry_testing.tenant_damages import DAMAGES, DATABASE_DAMAGES, NAMES, Damage, damaged, make_desired_apart
 from tenantry_testing.tenant_model import TenantModel, in_steps
+from tenantry_testing.tenant_playing import copy_of, plan_now
+from tenantry_testing.tenant_playing import settle as settle_in
 
 ROUNDS = 5
 DATABASE = NAMES.database
@@ -35,18 +37,8 @@ APART = tuple(one for one in DAMAGES if one.name not in {"schema given away"})
 damages = st.lists(st.sampled_from((*APART, *DATABASE_DAMAGES)), max_size=8)
 
 
-def plan_now(model: TenantModel) -> Plan:
-    return plan_tenant(model.desired, model.observe())
-
-
 def settle(model: TenantModel) -> None:
-    for _ in range(ROUNDS):
-        plan = plan_now(model)
-        assert plan.refusal is None, plan.refusal
-        if plan.is_empty and plan.again is None:
-            return
-        model.play_all(plan.actions)
-    pytest.fail(f"it does not converge: {plan_now(model).actions}")
+    settle_in(model, rounds=ROUNDS, is_over=lambda plan: plan.is_empty and plan.again is None)
 
 
 @cache
@@ -57,8 +49,7 @@ def _first() -> TenantModel:
 
 
 def provisioned() -> TenantModel:
-    first = _first()
-    return replace(first, secrets=dict(first.secrets), passwords=dict(first.passwords))
+    return copy_of(_first())
 
 
 def is_strange(model: TenantModel) -> bool:

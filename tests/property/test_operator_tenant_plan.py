@@ -21,38 +21,22 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import actions as do
-from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_testing.tenant_damages import DAMAGES, NAMES, VERSION, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel, in_steps
+from tenantry_testing.tenant_playing import copy_of, plan_now, settle
 
 ROUNDS = 4
-
-
-def plan_now(model: TenantModel) -> Plan:
-    return plan_tenant(model.desired, model.observe())
-
-
-def settle(model: TenantModel) -> None:
-    """Plan and play as the operator does, until nothing is left to do."""
-    for _ in range(ROUNDS):
-        plan = plan_now(model)
-        assert plan.refusal is None, plan.refusal
-        if plan.is_empty:
-            return
-        model.play_all(plan.actions)
-    pytest.fail(f"it does not converge: {plan_now(model).actions}")
 
 
 @cache
 def _first() -> TenantModel:
     model = TenantModel(make_desired())
-    settle(model)
+    settle(model, rounds=ROUNDS)
     return model
 
 
 def provisioned() -> TenantModel:
-    first = _first()
-    return replace(first, secrets=dict(first.secrets), passwords=dict(first.passwords))
+    return copy_of(_first())
 
 
 def assert_usable(model: TenantModel) -> None:
@@ -100,7 +84,7 @@ def test_a_crash_after_any_step_converges(done: list[Damage], crashes: list[int]
         for crash in crashes:
             for step in in_steps(plan_now(model).actions)[:crash]:
                 model.play_all(step)
-        settle(model)
+        settle(model, rounds=ROUNDS)
         assert_usable(model)
 
 
@@ -114,7 +98,7 @@ def test_a_deletion_converges_after_any_crash(done: list[Damage], leaving: Leavi
         assert plan.refusal is None
         for step in in_steps(plan.actions)[:crash]:
             model.play_all(step)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert not [one for one in model.secrets.values() if one.ours]
     assert not {*NAMES.logins} & {*model.catalogue.roles}
     if leaving is Leaving.DELETE:
@@ -136,7 +120,7 @@ def test_a_tenant_that_was_never_finished_goes_without_a_trace(crash: int, leavi
     for step in in_steps(plan_now(model).actions)[:crash]:
         model.play_all(step)
     model.desired = replace(model.desired, deletion=Deletion(leaving, protected=False))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert not model.secrets
     assert not {*NAMES.logins} & {*model.catalogue.roles}
     if leaving is Leaving.DELETE:
@@ -148,11 +132,11 @@ def test_a_tenant_that_was_never_finished_goes_without_a_trace(crash: int, leavi
 def test_released_data_is_adopted_with_its_id(done: list[Damage], crash: int) -> None:
     model = damaged(provisioned(), done)
     model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.desired = make_desired(uid="uid-2", new_id="id-2")
     for step in in_steps(plan_now(model).actions)[:crash]:
         model.play_all(step)
-    settle(model)
+    settle(model, rounds=ROUNDS)
     assert_usable(model)
     assert model.catalogue.marker == Marker("id-1", "uid-2", "installation-1")
     assert model.row is not None
@@ -187,7 +171,7 @@ def test_roles_without_a_marker_are_never_touched(leaving: Leaving | None) -> No
 def test_a_released_tenant_is_not_dropped_by_one_that_never_took_it_over(leaving: Leaving) -> None:
     model = provisioned()
     model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
-    settle(model)
+    settle(model, rounds=ROUNDS)
     model.desired = make_desired(uid="uid-2", deletion=Deletion(leaving, protected=False))
     assert plan_now(model).is_empty
 

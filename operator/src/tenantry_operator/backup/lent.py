@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -10,7 +11,8 @@ from psycopg import sql
 
 from tenantry_operator.backup.servers import Connection, Reach
 
-MOST_DAYS: Final = 7
+MOST: Final = timedelta(days=7)
+"""After which one that nobody dropped lets nobody in."""
 SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
 THERE: Final = "SELECT 1 FROM pg_roles WHERE rolname = %s"
 
@@ -30,11 +32,10 @@ def lent_login(reach: Reach, *, database: str, role: str) -> Iterator[Mapping[st
     with reach.session(database) as connection:
         _remove(connection, name, database)
         encrypted = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-        until = connection.execute("SELECT (now() + make_interval(days => %s))::text", (MOST_DAYS,)).fetchone()
+        until = (datetime.now(UTC) + MOST).isoformat()
         with connection.transaction():
             make = sql.SQL("CREATE ROLE {} LOGIN NOINHERIT PASSWORD {} VALID UNTIL {}")
-            ends = str(until[0]) if until else "-infinity"
-            connection.execute(make.format(sql.Identifier(name), sql.Literal(encrypted), sql.Literal(ends)))
+            connection.execute(make.format(sql.Identifier(name), sql.Literal(encrypted), sql.Literal(until)))
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(name)))
             let_in = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}")
             connection.execute(let_in.format(sql.Identifier(database), sql.Identifier(name)))
@@ -50,7 +51,6 @@ def _remove(connection: Connection, name: str, database: str) -> None:
         return
     role = sql.Identifier(name)
     with connection.transaction():
-        connection.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(role))
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(sql.Identifier(database), role))
         connection.execute(sql.SQL("DROP ROLE {}").format(role))
     connection.execute(SESSIONS, (name,))

@@ -3,27 +3,20 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
-
-import typer
+from typing import Any, Final
 
 from tenantry_crds import Lifecycle, names
 from tenantry_operator.cli.cluster import ClusterPlace, cluster, get_tenant
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, Output, Seconds
-from tenantry_operator.cli.output import Format, condition, console, show
+from tenantry_operator.cli.output import Format, condition, show
 from tenantry_operator.cli.tenant_view import summary, without_secrets
+from tenantry_operator.cli.waiting import TIMEOUT, TenantName, Wait, check_stays, end_late, follow, same, stuck
 from tenantry_operator.clients.kube import TENANTS, Kube, RawObject
 
 SUSPEND_EPILOG = "Examples: `tenantry tenant suspend acme` · `tenantry tenant suspend acme --timeout 10 -o json`"
 ARCHIVE_EPILOG = "Example: `tenantry tenant archive acme`"
 RESUME_EPILOG = "Examples: `tenantry tenant resume acme` · `tenantry tenant resume acme --no-wait`"
-
-LATE: Final = 3
-"""The exit code of a command that asked for something which was not so in time."""
-POLL: Final = 0.3
-"""Seconds between two looks at what is waited for."""
-TIMEOUT: Final = 60.0
 
 REACHED: Final[Mapping[Lifecycle, Mapping[str, tuple[str, str]]]] = {
     Lifecycle.SUSPENDED: {"Suspended": ("True", "Suspended")},
@@ -31,9 +24,6 @@ REACHED: Final[Mapping[Lifecycle, Mapping[str, tuple[str, str]]]] = {
     Lifecycle.ACTIVE: {"Suspended": ("False", "Active"), "CredentialsReady": ("True", "Issued")},
 }
 """What the conditions say once it is so. Ready is not among them: a Tenant with another trouble is suspended too."""
-
-TenantName = Annotated[str, typer.Argument(help="The Tenant's name.")]
-Wait = Annotated[bool, typer.Option(help="Wait until it is so, and show how it gets there.")]
 
 
 @dataclass(frozen=True)
@@ -103,8 +93,7 @@ def _carry_out(wish: Wish, place: ClusterPlace) -> None:
         value = {**without_secrets(tenant), "summary": summary(tenant)}
         show(value, wish.output, lambda: conclusion(wish, tenant))
     if wish.wait and not is_reached(tenant, wish.lifecycle):
-        console(stderr=True).print(f"tenantry: not so after {wish.timeout:g} s; the operator goes on with it")
-        raise typer.Exit(LATE)
+        end_late(wish.timeout)
 
 
 async def _ask(wish: Wish, place: ClusterPlace) -> RawObject:
@@ -115,34 +104,14 @@ async def _ask(wish: Wish, place: ClusterPlace) -> RawObject:
 
 
 async def _follow(kube: Kube, wish: Wish, asked: RawObject) -> RawObject:
-    """Print each change until it is so or the time is over. Raises CommandFailed when it cannot become so."""
-    ends, found, shown = asyncio.get_running_loop().time() + wish.timeout, asked, ""
-    while not is_reached(found, wish.lifecycle):
-        if (now := progress(found)) != shown:
-            shown = now
-            console(stderr=True).print(now)
-        _check_possible(found, wish)
-        if asyncio.get_running_loop().time() >= ends:
-            break
-        await asyncio.sleep(POLL)
-        found = await same(kube, asked)
-    return found
-
-
-async def same(kube: Kube, asked: RawObject) -> RawObject:
-    """Return the Tenant as it is now. Raises CommandFailed when it is gone, also if another has its name."""
-    name = asked["metadata"]["name"]
-    found = await kube.get(TENANTS, name)
-    if found is None or found["metadata"]["uid"] != asked["metadata"]["uid"]:
-        raise CommandFailed(f"Tenant {name} was deleted meanwhile")
-    return found
-
-
-def check_stays(tenant: RawObject) -> None:
-    """Raise CommandFailed for a Tenant that is being deleted."""
-    if tenant["metadata"].get("deletionTimestamp"):
-        name = tenant["metadata"]["name"]
-        raise CommandFailed(f"Tenant {name} is being deleted, nothing else is done with it any more")
+    return await follow(
+        asked,
+        lambda: same(kube, asked),
+        is_reached=lambda found: is_reached(found, wish.lifecycle),
+        said=progress,
+        check=lambda found: _check_possible(found, wish),
+        timeout=wish.timeout,
+    )
 
 
 def _check_possible(tenant: RawObject, wish: Wish) -> None:
@@ -151,9 +120,7 @@ def _check_possible(tenant: RawObject, wish: Wish) -> None:
     if wanted != wish.lifecycle:
         raise CommandFailed(f"somebody else set spec.lifecycle of {wish.name} to {wanted} meanwhile")
     if current(tenant, "Stalled").get("status") == "True":
-        ready = condition(tenant, "Ready")
-        reason, message = ready.get("reason", ""), ready.get("message", "")
-        raise CommandFailed(f"{wish.name}: {reason}: {message}\n`tenantry explain {reason}` says what to do")
+        raise stuck(tenant)
 
 
 def is_reached(tenant: Mapping[str, Any], lifecycle: Lifecycle) -> bool:

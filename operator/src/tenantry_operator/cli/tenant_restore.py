@@ -17,6 +17,7 @@ from tenantry_operator.cli.failure import FAILED, CommandFailed, told
 from tenantry_operator.cli.operator_view import RegistryChoice, cached_servers, environment, operator_settings
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, Output, RegistryDatabase, RegistryServer
 from tenantry_operator.cli.output import Format, console, show
+from tenantry_operator.cli.waiting import LATE
 from tenantry_operator.clients.kube import DEPLOYMENTS, JOBS, TENANTS, RawObject
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
@@ -32,7 +33,6 @@ EPILOG = (
     "`tenantry tenant restore acme --from volume://backups/acme/<uid>/<time> --dry-run`"
 )
 
-LATE: Final = 3
 POLL: Final = 0.5
 TIMEOUT: Final = 3600.0
 POD: Final = "TENANTRY_JOB_POD"

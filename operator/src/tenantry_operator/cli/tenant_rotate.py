@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
-
 from tenantry_crds import Lifecycle, names
 from tenantry_operator.cli.cluster import ClusterPlace, cluster, get_tenant
 from tenantry_operator.cli.failure import CommandFailed, told
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, Output, Seconds
-from tenantry_operator.cli.output import Format, condition, console, show
-from tenantry_operator.cli.tenant_lifecycle import LATE, POLL, TIMEOUT, TenantName, Wait, check_stays, same
+from tenantry_operator.cli.output import Format, condition, show
 from tenantry_operator.cli.tenant_show import read_secret
 from tenantry_operator.cli.tenant_view import secret_facts, summary, without_secrets
+from tenantry_operator.cli.waiting import TIMEOUT, TenantName, Wait, check_stays, end_late, follow, same, stuck
 from tenantry_operator.clients.kube import TENANTS, Kube, RawObject
 from tenantry_operator.model.credentials import note_of
 
@@ -61,8 +59,7 @@ def rotate(
         rotated = asyncio.run(_ask(name, value, place, timeout=timeout if wait else None))
         show(_described(rotated), output, lambda: conclusion(rotated))
     if wait and not rotated.is_reached:
-        console(stderr=True).print(f"tenantry: not so after {timeout:g} s; the operator goes on with it")
-        raise typer.Exit(LATE)
+        end_late(timeout)
 
 
 def _described(rotated: Rotated) -> dict[str, Any]:
@@ -83,19 +80,14 @@ async def _ask(name: str, value: str, place: ClusterPlace, *, timeout: float | N
 
 
 async def _follow(kube: Kube, asked: Rotated, timeout: float) -> Rotated:
-    """Print each change until it is so or the time is over. Raises CommandFailed when it cannot become so."""
-    ends, shown = asyncio.get_running_loop().time() + timeout, ""
-    found = await _look(kube, asked)
-    while not found.is_reached:
-        if (now := progress(found.tenant)) != shown:
-            shown = now
-            console(stderr=True).print(now)
-        check_possible(found.tenant, asked.value)
-        if asyncio.get_running_loop().time() >= ends:
-            break
-        await asyncio.sleep(POLL)
-        found = await _look(kube, asked)
-    return found
+    return await follow(
+        await _look(kube, asked),
+        lambda: _look(kube, asked),
+        is_reached=lambda found: found.is_reached,
+        said=lambda found: progress(found.tenant),
+        check=lambda found: check_possible(found.tenant, asked.value),
+        timeout=timeout,
+    )
 
 
 async def _look(kube: Kube, asked: Rotated) -> Rotated:
@@ -118,9 +110,7 @@ def check_possible(tenant: RawObject, value: str) -> None:
         raise CommandFailed(f"somebody else asked for another rotation of {name} meanwhile, or took this one back")
     stalled = condition(tenant, "Stalled").get("status") == "True"
     if stalled and condition(tenant, "CredentialsReady").get("status") != "True":
-        ready = condition(tenant, "Ready")
-        reason, message = ready.get("reason", ""), ready.get("message", "")
-        raise CommandFailed(f"{name}: {reason}: {message}\n`tenantry explain {reason}` says what to do")
+        raise stuck(tenant)
 
 
 def _check_open(tenant: RawObject) -> None:
