@@ -5,25 +5,19 @@ There is no kubelet: `JobRunner` runs the program of the Job as a process, with 
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_operator.backup.scratch import scratch_name
-from tenantry_operator.cli.app import application
-from tenantry_operator.clients.kube import DEPLOYMENTS, JOBS, TENANTS
+from tenantry_operator.clients.kube import JOBS, TENANTS
 from tenantry_testing.crd_examples import BACKUP
 from tenantry_testing.job_runner import JobRunner
-from tenantry_testing.tenant_world import INSTALLATION, TenantWorld
-
-IMAGE = "tenantry.example/operator:1"
-Tenantry = Callable[..., Awaitable[Result]]
+from tenantry_testing.restoring import Tenantry, carried_out, tenantry_command
+from tenantry_testing.tenant_world import TenantWorld
 
 # From 16 on whoever makes a role is a member of it for good, without what is in it.
 BORROWED = """
@@ -67,31 +61,7 @@ def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
 
 @pytest.fixture
 async def tenantry(world: TenantWorld, control_plane: ControlPlane) -> Tenantry:
-    """The command; the operator's Deployment says how Jobs are run, as the chart has it."""
-    variables = {"TENANTRY_INSTALLATION_ID": INSTALLATION, "TENANTRY_JOB_POD": json.dumps({"image": IMAGE})}
-    container = {
-        "name": "operator",
-        "image": IMAGE,
-        "env": [{"name": name, "value": value} for name, value in variables.items()],
-    }
-    body = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "tenantry-operator", "namespace": world.settings.namespace},
-        "spec": {
-            "selector": {"matchLabels": {"app": "operator"}},
-            "template": {"metadata": {"labels": {"app": "operator"}}, "spec": {"containers": [container]}},
-        },
-    }
-    await world.kube.delete(DEPLOYMENTS, "tenantry-operator", namespace=world.settings.namespace)
-    await world.kube.create(DEPLOYMENTS, body)
-    place = ["--kubeconfig", str(control_plane.kubeconfig), "--namespace", world.settings.namespace]
-
-    async def run(*words: str) -> Result:
-        command = ["tenant", *words, *place, "--registry-server", "primary"]
-        return await asyncio.to_thread(CliRunner().invoke, application(), command)
-
-    return run
+    return await tenantry_command(world, control_plane)
 
 
 async def with_data(world: TenantWorld) -> dict[str, Any]:
@@ -183,16 +153,6 @@ async def test_nothing_is_dropped_before_the_backup_is_verified_and_then_all(
         assert connection.execute("SELECT max(id) FROM things").fetchone() == (501,)
     assert await world.reconcile_once("acme")
     assert job["metadata"]["labels"]["tenantry.dev/tenant"] == "acme"
-
-
-async def carried_out(runner: JobRunner, tenantry: Tenantry, *words: str) -> Result:
-    """Run the command while its Job is run."""
-    waiting = asyncio.create_task(tenantry(*words, "--timeout", "120"))
-    while not waiting.done():
-        if any(not (job.get("status") or {}).get("conditions") for job in await runner.jobs()):
-            await runner.run_next()
-        await asyncio.sleep(0.05)
-    return await waiting
 
 
 async def test_a_backup_that_fails_is_told_and_nothing_is_dropped(world: TenantWorld, runner: JobRunner) -> None:

@@ -59,7 +59,7 @@ class Departure:
         assert deletion is not None
         assert deletion.backup is not None
         assert deletion.backup.destination is not None
-        return deletion.backup.destination.place
+        return deletion.backup.destination.told
 
     def job(self, state: JobState, *, ended_for: timedelta = timedelta()) -> None:
         job = self.model.backup

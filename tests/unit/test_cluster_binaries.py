@@ -13,6 +13,8 @@ def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path)
     layout.binaries_module.mkdir(parents=True)
     (layout.binaries_module / "go.mod").write_text("module x\n")
+    layout.bucket_module.mkdir(parents=True)
+    (layout.bucket_module / "go.mod").write_text("module s3\n")
     layout.bin.mkdir(parents=True)
     return layout
 
@@ -38,6 +40,12 @@ def test_a_changed_module_makes_all_programs_old(layout: Layout) -> None:
     built(layout, *binaries.PACKAGES)
     (layout.binaries_module / "go.mod").write_text("module y\n")
     assert binaries.outdated(layout) == list(binaries.PACKAGES)
+
+
+def test_the_server_of_s3_is_built_from_a_module_of_its_own(layout: Layout) -> None:
+    built(layout, *binaries.PACKAGES)
+    (layout.bucket_module / "go.mod").write_text("module s4\n")
+    assert binaries.outdated(layout, tuple(binaries.EVERYTHING)) == ["bucket"]
 
 
 def test_a_program_of_unknown_origin_is_built_anew(layout: Layout) -> None:

@@ -75,6 +75,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
         "deletionProtection": "Enabled",
         "driftPolicy": "Repair",
         "namespace": None,
+        "backup": None,
     }
     assert absent.secret_name(spec, "acme") == "acme-database"
 

@@ -1,6 +1,8 @@
 """The parts of a backup by themselves: the Job and what its pods say, the client's version, the volume, the content."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,22 +16,38 @@ from tenantry_crds.absent import deletion_policy
 from tenantry_crds.tenant import TenantSpec
 from tenantry_operator.backup import dump as dumping
 from tenantry_operator.backup.__main__ import main
+from tenantry_operator.backup.bucket_client import explain
 from tenantry_operator.backup.content import check_same
-from tenantry_operator.backup.orders import BackupError, Content, DumpOrder, KeptFile, Manifest, RestoreOrder
+from tenantry_operator.backup.orders import (
+    BackupError,
+    BucketOrder,
+    Content,
+    DumpOrder,
+    KeptFile,
+    Manifest,
+    RestoreOrder,
+)
 from tenantry_operator.backup.programs import Client
 from tenantry_operator.backup.store import VolumeStore
-from tenantry_operator.cli.doctor_backups import claim_line, claims_named
+from tenantry_operator.cli.doctor_backups import claim_line, claims_named, secret_line, secrets_named
 from tenantry_operator.cli.doctor_checks import Level
 from tenantry_operator.cli.failure import CommandFailed
-from tenantry_operator.cli.tenant_restore import parse_source
-from tenantry_operator.model.backup import DesiredBackup, JobPod, JobState, ServerSecrets, VolumeDestination
+from tenantry_operator.cli.restore_source import Reached, parse_source
+from tenantry_operator.model.backup import (
+    BucketDestination,
+    DesiredBackup,
+    JobPod,
+    JobState,
+    ServerSecrets,
+    VolumeDestination,
+)
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.backup import as_observed
 from tenantry_operator.plan.backup_manifests import backup_job, job_name, restore_order
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.settings import OperatorSettings
-from tenantry_testing.crd_examples import BACKUP
+from tenantry_testing.crd_examples import BACKUP, BUCKET
 from tenantry_testing.rights import job_ended
 from tenantry_testing.tenant_damages import make_desired
 from tenantry_testing.tenant_model import TenantModel
@@ -51,7 +69,7 @@ def seen(status: dict[str, Any], *pods: dict[str, Any], **metadata: Any) -> Any:
         }
         for n, pod in enumerate(pods)
     ]
-    body = {"metadata": {**METADATA, **metadata}, "status": status}
+    body = {"metadata": {**METADATA, **metadata}, "spec": {"activeDeadlineSeconds": 600}, "status": status}
     return as_observed(body, bodies, owner_uid="uid-1", now=NOW)
 
 
@@ -66,6 +84,10 @@ def test_a_job_is_verified_by_its_own_end_alone() -> None:
     assert (failed.state, failed.ended_for, failed.said) == (
         JobState.FAILED, timedelta(minutes=3), "BackoffLimitExceeded",
     )  # fmt: skip
+    late = job_ended("Failed", now=NOW, message="Job was active longer than specified deadline")
+    late["conditions"][-1]["reason"] = "DeadlineExceeded"
+    assert seen(late).said == "not done within 600 s (deadline_seconds of TENANTRY_JOB_POD)"
+    assert seen(late, container(terminated={"exitCode": 1, "message": "no space"})).said.endswith("; before: no space")
     complete = job_ended("Complete", now=NOW)
     assert seen(complete).state is JobState.VERIFIED
     assert seen(complete, deletionTimestamp="2026-01-02T03:04:05Z").state is not JobState.VERIFIED
@@ -127,6 +149,54 @@ def test_the_job_mounts_its_secrets_and_tells_none() -> None:
     ]  # fmt: skip
     assert order.marker == observed.catalogue.marker_text
     assert not any(password in json.dumps(body) for password in model.passwords.values())
+
+
+def test_the_job_mounts_the_keys_of_a_bucket_and_no_volume() -> None:
+    model = TenantModel(make_desired())
+    model.play_all(plan_tenant(model.desired, model.observe()).actions)
+    bucket = BucketDestination("acme-backups", "a", "https://s3.example.com", "eu-west-1", "keys", ("ca", "ca.pem"))
+    secrets, pod = ServerSecrets("primary-operator"), JobPod("image:1", deadline_seconds=600)
+    backup = DesiredBackup(job="backup-acme", namespace="tenantry-system", destination=bucket, pod=pod, secrets=secrets)
+    body = backup_job(model.desired, model.observe(), backup, bucket)
+    assert body["metadata"]["annotations"]["tenantry.dev/destination"] == bucket.told
+    assert body["spec"]["activeDeadlineSeconds"] == 600
+    spec = body["spec"]["template"]["spec"]
+    [keys] = [one["projected"]["sources"] for one in spec["volumes"] if one["name"] == "bucket"]
+    assert [source["secret"]["name"] for source in keys] == ["keys", "ca"]
+    assert [one["path"] for source in keys for one in source["secret"]["items"]] == [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "ca.crt",
+    ]  # fmt: skip
+    assert not any("persistentVolumeClaim" in one for one in spec["volumes"])
+    variables = {one["name"]: one["value"] for one in spec["containers"][0]["env"]}
+    assert variables["TENANTRY_PLACE"] == "s3://acme-backups/a"
+    order = BucketOrder.model_validate_json(variables["TENANTRY_BUCKET"])
+    assert (order.endpoint, order.region) == ("https://s3.example.com", "eu-west-1")
+    assert "TENANTRY_ROOT" not in variables
+
+
+def test_only_a_pod_with_a_bucket_carries_its_client() -> None:
+    program = "import sys, tenantry_operator.wiring, tenantry_operator.cli.app, tenantry_operator.backup.__main__"
+    said = "print([name for name in sys.modules if name.startswith('obstore')])"
+    told = subprocess.run([sys.executable, "-c", f"{program}; {said}"], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<Error><Code>NoSuchBucket</Code><Message>None</Message>", "the bucket does not exist (NoSuchBucket: None)"),
+        ("<Error><Code>SlowDown</Code>", "it answered (SlowDown)"),
+        ("error: InvalidCertificate(\n   NotValidForName,", "is not trusted (NotValidForName)"),
+        ("error: InvalidCertificate(\n OtherError(\n   OtherError(\n CaUsedAsEndEntity", "(CaUsedAsEndEntity)"),
+        ("kind: Connect,\n kind: ConnectionRefused", "cannot be reached (ConnectionRefused)"),
+        ("kind: Timeout,", "cannot be reached (Timeout)"),
+        ("status code: 404 Not Found: <html>", "it answered 404 Not Found, and not as a store of S3 does"),
+        ("status code: 403 Forbidden: ", "access is denied"),
+        ("Something else\nDebug source:\nheaders", "Something else"),
+    ],
+)
+def test_what_a_bucket_says_is_explained(text: str, said: str) -> None:
+    assert said in explain(text)[1]
 
 
 def test_two_tenants_of_one_name_have_two_jobs() -> None:
@@ -227,13 +297,50 @@ def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
     ],
 )
 def test_a_place_is_read(text: str, claim: str, path: str) -> None:
-    assert parse_source(text) == (VolumeDestination(claim), path)
+    assert parse_source(text, "acme", Reached()) == (VolumeDestination(claim), path)
 
 
-@pytest.mark.parametrize("text", ["backups", "volume://", "volume://a/../b", "s3://bucket", "volume://A", "file:///a"])
+BACKUP_PATH = "acme/uid-1/20260102T030405Z-0a1b2c"
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "path"),
+    [
+        ("s3://acme-backups", "", ""),
+        ("s3://acme-backups/", "", ""),
+        ("s3://acme-backups/tenants/eu", "tenants/eu", ""),
+        (f"s3://acme-backups/{BACKUP_PATH}", "", BACKUP_PATH),
+        (f"s3://acme-backups/tenants/eu/{BACKUP_PATH}", "tenants/eu", BACKUP_PATH),
+        ("s3://acme-backups/acme/uid-1/not-a-time", "acme/uid-1/not-a-time", ""),
+    ],
+)
+def test_a_place_in_a_bucket_is_read(text: str, prefix: str, path: str) -> None:
+    found = BucketDestination("acme-backups", prefix, None, "us-east-1", "keys", None)
+    assert parse_source(text, "acme", Reached(credentials="keys")) == (found, path)
+    assert f"{found.place}/{path}".rstrip("/") == text.rstrip("/")
+
+
+def test_a_bucket_is_reached_as_the_command_says() -> None:
+    reached = Reached("https://s3.example.com:9000", "eu-west-1", "keys", "ca")
+    found, _ = parse_source("s3://acme-backups/tenants", "acme", reached)
+    assert found == BucketDestination(
+        "acme-backups", "tenants", "https://s3.example.com:9000", "eu-west-1", "keys", ("ca", "ca.crt")
+    )
+    assert found.told == "s3://acme-backups/tenants at https://s3.example.com:9000"
+    with pytest.raises(CommandFailed, match="needs --credentials-secret"):
+        parse_source("s3://acme-backups", "acme", Reached())
+    with pytest.raises(CommandFailed, match="endpoint: String should match"):
+        parse_source("s3://acme-backups", "acme", Reached("s3.example.com", credentials="keys"))
+    with pytest.raises(CommandFailed, match="are of a bucket"):
+        parse_source("volume://backups", "acme", Reached(credentials="keys"))
+
+
+@pytest.mark.parametrize(
+    "text", ["backups", "volume://", "volume://a/../b", "s3://", "s3://a/../b", "s3://A", "volume://A", "file:///a"]
+)
 def test_a_place_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(CommandFailed, match="--from takes"):
-        parse_source(text)
+        parse_source(text, "acme", Reached())
 
 
 def test_an_order_that_cannot_be_read_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -260,6 +367,16 @@ def test_the_doctor_names_claims_that_are_not_there() -> None:
     assert claim_line("backups", None, "tenantry-system", ["acme"]).level is Level.FAIL
     assert claim_line("backups", {"status": {"phase": "Bound"}}, "tenantry-system", ["acme"]).level is Level.OK
     assert claim_line("backups", {"status": {"phase": "Lost"}}, "tenantry-system", ["acme"]).level is Level.FAIL
+
+
+def test_the_doctor_names_the_keys_of_buckets_that_are_not_there() -> None:
+    spec = {"deletionPolicy": "BackupThenDelete", "backup": {"destination": {"s3": BUCKET}}}
+    tenants = [{"metadata": {"name": name}, "spec": spec} for name in ("acme", "globex")]
+    assert (claims_named(tenants), secrets_named(tenants)) == ({}, {"bucket": ["acme", "globex"]})
+    whole = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    for data, level in ((None, Level.FAIL), ({"AWS_ACCESS_KEY_ID": ""}, Level.FAIL), (whole, Level.OK)):
+        body = None if data is None else {"data": data}
+        assert secret_line("bucket", body, "tenantry-system", ["acme"]).level is level
 
 
 def test_the_policy_is_read() -> None:

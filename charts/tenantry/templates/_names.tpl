@@ -67,6 +67,7 @@ capabilities:
   "node_selector" .Values.jobs.nodeSelector
   "tolerations" .Values.jobs.tolerations
   "resources" .Values.jobs.resources
+  "deadline_seconds" (int64 .Values.jobs.deadlineSeconds)
   | toJson -}}
 {{- end -}}
 

@@ -18,6 +18,7 @@ from tenantry_crds.tenant import (
     TenantMigrations,
     TenantSpec,
 )
+from tenantry_crds.tenantbackup import BackupBucket, EffectiveBackup
 from tenantry_crds.tenantnamespace import EffectiveNamespace, NetworkPolicyMode, PodSecurity, TenantNamespace
 
 CONNECTION_LIMIT = 20
@@ -32,6 +33,7 @@ ROTATION_OVERLAP = "1h"
 POSTGRES_PORT = 5432
 OPERATOR_CONNECTIONS = 8
 CA_KEY = "ca.crt"
+BUCKET_REGION = "us-east-1"
 REPLICAS = 1
 DRAIN_SECONDS = 15
 PROGRESS_DEADLINE_SECONDS = 600
@@ -125,6 +127,7 @@ def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
         deletion_protection=deletion_protection(spec),
         drift_policy=drift_policy(spec),
         namespace=namespace(spec.namespace, tenant) if spec.namespace else None,
+        backup=effective_backup(spec),
     )
 
 
@@ -147,6 +150,20 @@ def tls_mode(spec: DatabaseServerSpec) -> TlsMode:
 def ca_key(spec: DatabaseServerSpec) -> str:
     reference = spec.tls.ca_secret_ref if spec.tls else None
     return (reference and reference.key) or CA_KEY
+
+
+def effective_backup(spec: TenantSpec) -> EffectiveBackup | None:
+    """Say what is absent of a bucket; None without one."""
+    bucket = spec.backup.destination.s3 if spec.backup else None
+    return EffectiveBackup(region=bucket_region(bucket)) if bucket else None
+
+
+def bucket_region(bucket: BackupBucket) -> str:
+    return bucket.region or BUCKET_REGION
+
+
+def bucket_ca_key(bucket: BackupBucket) -> str:
+    return (bucket.ca_secret_ref and bucket.ca_secret_ref.key) or CA_KEY
 
 
 def is_default(spec: DatabaseServerSpec) -> bool:

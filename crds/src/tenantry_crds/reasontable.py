@@ -147,8 +147,8 @@ TABLE: tuple[Entry, ...] = (
         Reason.BACKUP_FAILED,
         (C.READY, C.STALLED, C.DELETING),
         "The backup of a Tenant that is being deleted did not work; nothing is dropped, and it is tried again.",
-        "Mend what the message names: the volume, the space on it, the rights, the image. Or say what else is to "
-        "become of the data, by spec.deletionPolicy.",
+        "Mend what the message names: the volume or bucket, the room there, rights and keys, the image. Or say what "
+        "else is to become of the data, by spec.deletionPolicy.",
     ),
     Entry(
         Reason.MIGRATION_FAILED,

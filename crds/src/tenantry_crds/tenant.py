@@ -9,7 +9,7 @@ from pydantic import Field
 from tenantry_crds.base import DnsLabel, KubeObject, ObservedGeneration, Part, Rule
 from tenantry_crds.conditions import Conditions
 from tenantry_crds.credentials import CredentialsStatus, EffectiveRotation, TenantCredentials
-from tenantry_crds.tenantbackup import TenantBackup
+from tenantry_crds.tenantbackup import EffectiveBackup, TenantBackup
 from tenantry_crds.tenantnamespace import EffectiveNamespace, TenantNamespace
 
 # The largest value of each unit stays below the 2^31 ms that Postgres can hold.
@@ -301,6 +301,7 @@ class TenantEffective(Part):
     ] = None
     migrations: Annotated[TenantMigrations | None, Field(description="When MigrationRuns move the tenant.")] = None
     namespace: Annotated[EffectiveNamespace | None, Field(description="The namespace of the tenant's own.")] = None
+    backup: Annotated[EffectiveBackup | None, Field(description="How the bucket of backups is reached.")] = None
 
 
 class TenantStatus(Part):

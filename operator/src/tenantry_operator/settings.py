@@ -92,7 +92,8 @@ class OperatorSettings(BaseSettings):
     """A watch that is known to have missed something for so long makes /healthz fail."""
 
     job_pod: JobPod | None = None
-    """How pods of Jobs are run, as JSON: image, pull_policy, pull_secrets, node_selector, tolerations, resources.
+    """How pods of Jobs are run, as JSON: image, pull_policy, pull_secrets, node_selector, tolerations, resources,
+    deadline_seconds (how long a Job may take, 21600 if it is absent).
 
     Without it no Tenant can be backed up.
     """

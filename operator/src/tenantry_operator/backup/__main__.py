@@ -1,8 +1,9 @@
 """`python -m tenantry_operator.backup dump|restore`: the program of the Jobs.
 
-What it is told is in the environment: TENANTRY_ORDER (JSON), TENANTRY_SECRETS (a folder with one for each server),
-TENANTRY_ROOT (the mounted volume), TENANTRY_PLACE (what it is called), TENANTRY_WORK (a folder for small files). Ends
-with 0 only when all is done and was seen to be right; its last word is in TENANTRY_TERMINATION_LOG.
+What it is told is in the environment: TENANTRY_ORDER (JSON), TENANTRY_SECRETS (a folder with one for each server, and
+for the bucket), TENANTRY_ROOT (the mounted volume) or TENANTRY_BUCKET (JSON), TENANTRY_PLACE (what it is called),
+TENANTRY_WORK (a folder of the pod's; with a bucket, backups pass through it). Ends with 0 only when all is done and was
+seen to be right; its last word is in TENANTRY_TERMINATION_LOG.
 """
 
 import os
@@ -19,11 +20,11 @@ import psycopg
 from pydantic import ValidationError
 
 from tenantry_operator.backup.dump import dump, told
-from tenantry_operator.backup.orders import BackupError, DumpOrder, RestoreOrder
+from tenantry_operator.backup.orders import BackupError, BucketOrder, DumpOrder, RestoreOrder
 from tenantry_operator.backup.programs import find_client
 from tenantry_operator.backup.restore import restore
 from tenantry_operator.backup.servers import Login, Reach
-from tenantry_operator.backup.store import VolumeStore
+from tenantry_operator.backup.store import Store, VolumeStore
 
 LAST_WORD: Final = "/dev/termination-log"
 LAST_WORD_LIMIT: Final = 2000
@@ -79,8 +80,17 @@ def _restore(environment: Mapping[str, str]) -> str:
     return f"restored {manifest.rows} rows of {len(manifest.parts)} schemas with the tenant id {manifest.id}"
 
 
-def _store(environment: Mapping[str, str]) -> VolumeStore:
-    return VolumeStore(Path(environment["TENANTRY_ROOT"]), environment["TENANTRY_PLACE"])
+def _store(environment: Mapping[str, str]) -> Store:
+    place = environment["TENANTRY_PLACE"]
+    if "TENANTRY_BUCKET" not in environment:
+        return VolumeStore(Path(environment["TENANTRY_ROOT"]), place)
+    # Only here: a pod that has a volume does not carry the client.
+    from tenantry_operator.backup.bucket import BucketStore  # noqa: PLC0415
+    from tenantry_operator.backup.bucket_client import Bucket  # noqa: PLC0415
+
+    order = BucketOrder.model_validate_json(environment["TENANTRY_BUCKET"])
+    bucket = Bucket(order, Path(environment["TENANTRY_SECRETS"], "bucket"))
+    return BucketStore(bucket, place, Path(environment["TENANTRY_WORK"], "backups"))
 
 
 def _login(environment: Mapping[str, str], name: str) -> Login:

@@ -47,6 +47,15 @@ class DumpOrder(Value):
     spec: dict[str, Any] = Field(default_factory=dict)
 
 
+class BucketOrder(Value):
+    """A bucket of S3; the keys to it are mounted."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str
+
+
 class Content(Value):
     """What is in a schema, so that two can be compared: counts of objects, and rows with a digest by table."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +16,12 @@ from tenantry_operator.cli.failure import FAILED, CommandFailed, told
 from tenantry_operator.cli.operator_view import RegistryChoice, cached_servers, environment, operator_settings
 from tenantry_operator.cli.options import Context, Kubeconfig, Namespace, Output, RegistryDatabase, RegistryServer
 from tenantry_operator.cli.output import Format, console, show
+from tenantry_operator.cli.restore_source import Reached, parse_source
 from tenantry_operator.cli.waiting import LATE
 from tenantry_operator.clients.kube import DEPLOYMENTS, JOBS, TENANTS, RawObject
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
-from tenantry_operator.model.backup import JobPod, JobState, ObservedBackup, VolumeDestination
+from tenantry_operator.model.backup import Destination, JobPod, JobState, ObservedBackup
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.backup import observe_backup
@@ -30,13 +30,14 @@ from tenantry_operator.reconcile.tenant_backup import server_secrets
 
 EPILOG = (
     "Examples: `tenantry tenant restore acme --from volume://backups` · "
-    "`tenantry tenant restore acme --from volume://backups/acme/<uid>/<time> --dry-run`"
+    "`tenantry tenant restore acme --from volume://backups/acme/<uid>/<time> --dry-run` · "
+    "`tenantry tenant restore acme --from s3://acme-backups/tenants --credentials-secret bucket "
+    "--endpoint https://s3.example.com`"
 )
 
 POLL: Final = 0.5
 TIMEOUT: Final = 3600.0
 POD: Final = "TENANTRY_JOB_POD"
-FROM: Final = re.compile(r"volume://(?P<claim>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)(/(?P<path>[A-Za-z0-9][A-Za-z0-9/_.-]*))?")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Wish:
     """What is to be restored, from where, onto which server."""
 
     name: str
-    destination: VolumeDestination
+    destination: Destination
     path: str
     server: str | None
     image: str | None
@@ -60,12 +61,27 @@ def restore(
         typer.Option(
             "--from",
             metavar="PLACE",
-            help="A backup, as the Event BackedUp names it; or a volume alone, volume://<claim>, for the newest of the "
-            "name.",
+            help="A backup, as the Event BackedUp names it; or a volume or bucket alone, volume://<claim> or "
+            "s3://<bucket>/<prefix>, for the newest of the name.",
         ),
     ],
     server: Annotated[
         str | None, typer.Option(help="The DatabaseServer to restore onto. Absent: the default one.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Of a bucket: the address of its store. Absent: Amazon S3.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="Of a bucket: its region. Absent: us-east-1.")] = None,
+    credentials_secret: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a bucket, which needs it: a Secret beside the operator with the keys AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY."
+        ),
+    ] = None,
+    ca_secret: Annotated[
+        str | None,
+        typer.Option(help="Of a bucket: a Secret beside the operator whose ca.crt signed the store's certificate."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is done, and show how it gets there.")] = True,
@@ -89,7 +105,8 @@ def restore(
     """
     choice, place = RegistryChoice(registry_server, registry_database), ClusterPlace(kubeconfig, context, namespace)
     with told():
-        destination, path = parse_source(source)
+        reached = Reached(endpoint, region, credentials_secret, ca_secret)
+        destination, path = parse_source(source, name, reached)
         wish = Wish(name, destination, path, server, image, dry_run, wait, timeout)
         body, found = asyncio.run(_carry_out(wish, place, choice))
     if found is None:
@@ -100,14 +117,6 @@ def restore(
         raise typer.Exit(FAILED)
     if wait and found.state is not JobState.VERIFIED:
         raise typer.Exit(LATE)
-
-
-def parse_source(text: str) -> tuple[VolumeDestination, str]:
-    """Read a place: which volume, and the path in it, which may be empty. Raises CommandFailed."""
-    found = FROM.fullmatch(text.rstrip("/"))
-    if found is None or ".." in text:
-        raise CommandFailed(f"--from takes volume://<claim> or volume://<claim>/<tenant>/<uid>/<time>, not {text}")
-    return VolumeDestination(found["claim"]), found["path"] or ""
 
 
 async def _carry_out(
@@ -140,10 +149,10 @@ async def _job(kube: CallersKube, wish: Wish, place: ClusterPlace, choice: Regis
     )
     return job(
         "restore",
-        job_name("restore", wish.name, f"{wish.destination.place}/{wish.path}"),
+        job_name("restore", wish.name, f"{wish.destination.told}/{wish.path}"),
         namespace=place.namespace,
         tenant=wish.name,
-        uid=f"{wish.destination.place}/{wish.path}",
+        uid=f"{wish.destination.told}/{wish.path}",
         order=order,
         secrets={"server": server_secrets(server), "registry": server_secrets(registry)},
         destination=wish.destination,

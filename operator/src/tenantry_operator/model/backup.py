@@ -18,6 +18,38 @@ class VolumeDestination:
         """Where backups are, as `tenantry tenant restore --from` takes it."""
         return f"volume://{self.claim}"
 
+    @property
+    def told(self) -> str:
+        """All that tells it from another one."""
+        return self.place
+
+
+@dataclass(frozen=True)
+class BucketDestination:
+    """A bucket of S3, and the Secrets in the operator's namespace by which it is reached."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None
+    """None: Amazon's."""
+    region: str
+    credentials: str
+    ca: tuple[str, str] | None = None
+    """Name and key of a Secret."""
+
+    @property
+    def place(self) -> str:
+        """Where backups are, as `tenantry tenant restore --from` takes it."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def told(self) -> str:
+        """All that tells it from another one: two stores may have a bucket of one name."""
+        return f"{self.place} at {self.endpoint}" if self.endpoint else self.place
+
+
+Destination = VolumeDestination | BucketDestination
+
 
 @dataclass(frozen=True)
 class JobPod:
@@ -29,6 +61,8 @@ class JobPod:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, Any]] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
+    deadline_seconds: int = 6 * 3600
+    """A Job that is not done by then is ended, and has failed."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +80,7 @@ class DesiredBackup:
 
     job: str
     namespace: str
-    destination: VolumeDestination | None
+    destination: Destination | None
     pod: JobPod
     secrets: ServerSecrets
     spec: Mapping[str, Any] = field(default_factory=dict)

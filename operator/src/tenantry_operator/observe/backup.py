@@ -34,6 +34,7 @@ def as_observed(body: Raw, pods: Iterable[Raw], *, owner_uid: str, now: datetime
     end = ended.get("Complete") or ended.get("Failed")
     # One that is being removed says nothing any more.
     verified = "Complete" in ended and not metadata.get("deletionTimestamp")
+    word = said(pods, job_uid=metadata["uid"])
     state = JobState.VERIFIED if verified else JobState.FAILED if end else JobState.RUNNING
     return ObservedBackup(
         name=metadata["name"],
@@ -42,9 +43,17 @@ def as_observed(body: Raw, pods: Iterable[Raw], *, owner_uid: str, now: datetime
         ours=annotations.get(api.ANNOTATION_OWNER_UID) == owner_uid,
         destination=annotations.get(api.ANNOTATION_DESTINATION, ""),
         state=state,
-        said=said(pods, job_uid=metadata["uid"]) or str((end or {}).get("message", "") if not verified else ""),
+        said=_late(body, end, word) or word or str((end or {}).get("message", "") if not verified else ""),
         ended_for=now - datetime.fromisoformat(end["lastTransitionTime"]) if end else timedelta(),
     )
+
+
+def _late(body: Raw, end: Raw | None, word: str) -> str:
+    """Say that the Job was ended for its time; its pods are gone by then, but for those that had failed before."""
+    if end is None or end.get("reason") != "DeadlineExceeded":
+        return ""
+    limit = body["spec"].get("activeDeadlineSeconds")
+    return f"not done within {limit} s (deadline_seconds of TENANTRY_JOB_POD)" + (f"; before: {word}" if word else "")
 
 
 def said(pods: Iterable[Raw], *, job_uid: str) -> str:

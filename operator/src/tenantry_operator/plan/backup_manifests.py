@@ -6,15 +6,15 @@ from hashlib import sha256
 from typing import Any, Final
 
 from tenantry_crds import names as api
-from tenantry_operator.model.backup import DesiredBackup, JobPod, ServerSecrets, VolumeDestination
+from tenantry_operator.model.backup import DesiredBackup, Destination, JobPod, ServerSecrets
 from tenantry_operator.model.isolation import Layout
 from tenantry_operator.model.names import service_login
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
+from tenantry_operator.plan.backup_storage import Storage, storage_of
 
 Body = dict[str, Any]
 
 MODULE: Final = "tenantry_operator.backup"
-ROOT: Final = "/backups"
 RETRIES: Final = 3
 """Pods that may fail until the Job does; Kubernetes waits 10 s, 20 s and 40 s before each next one."""
 KEPT_SECONDS: Final = 7 * 86400
@@ -27,9 +27,7 @@ def job_name(verb: str, tenant: str, uid: str) -> str:
     return f"{verb}-{tenant}-{sha256(uid.encode()).hexdigest()[:8]}"
 
 
-def backup_job(
-    desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBackup, destination: VolumeDestination
-) -> Body:
+def backup_job(desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBackup, destination: Destination) -> Body:
     """Render the Job. The same Tenant in the same state gives the same Job."""
     return job(
         "dump",
@@ -108,7 +106,7 @@ def job(
     uid: str,
     order: Mapping[str, Any],
     secrets: Mapping[str, ServerSecrets],
-    destination: VolumeDestination,
+    destination: Destination,
     pod: JobPod,
 ) -> Body:
     """Render a Job of our own image that runs `verb` by an order. `secrets` is by the name that the order uses."""
@@ -120,14 +118,16 @@ def job(
             "name": name,
             "namespace": namespace,
             "labels": labels,
-            "annotations": {api.ANNOTATION_OWNER_UID: uid, api.ANNOTATION_DESTINATION: destination.place},
+            "annotations": {api.ANNOTATION_OWNER_UID: uid, api.ANNOTATION_DESTINATION: destination.told},
         },
         "spec": {
             "backoffLimit": RETRIES,
+            # Also of one whose pod never starts: it is made again, and says so.
+            "activeDeadlineSeconds": pod.deadline_seconds,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": {
                 "metadata": {"labels": labels},
-                "spec": _pod(verb, order, secrets=secrets, destination=destination, pod=pod),
+                "spec": _pod(verb, order, secrets=secrets, storage=storage_of(destination), pod=pod),
             },
         },
     }
@@ -138,13 +138,13 @@ def _pod(
     order: Mapping[str, Any],
     *,
     secrets: Mapping[str, ServerSecrets],
-    destination: VolumeDestination,
+    storage: Storage,
     pod: JobPod,
 ) -> Body:
     mounted = [_mounted(name, one) for name, one in secrets.items()]
     mounts = [
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  a volume of the pod's own
-        {"name": "backups", "mountPath": ROOT},
+        *storage.mounts,
         *({"name": volume["name"], "mountPath": f"/secrets/{volume['name']}", "readOnly": True} for volume in mounted),
     ]
     body: Body = {
@@ -169,8 +169,7 @@ def _pod(
                 "env": [
                     {"name": "TENANTRY_ORDER", "value": json.dumps(order, sort_keys=True)},
                     {"name": "TENANTRY_SECRETS", "value": "/secrets"},
-                    {"name": "TENANTRY_ROOT", "value": ROOT},
-                    {"name": "TENANTRY_PLACE", "value": destination.place},
+                    *storage.variables,
                     {"name": "TENANTRY_WORK", "value": "/tmp"},  # noqa: S108  a volume of the pod's own
                 ],
                 "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -186,7 +185,7 @@ def _pod(
         ],
         "volumes": [
             {"name": "tmp", "emptyDir": {}},
-            {"name": "backups", "persistentVolumeClaim": {"claimName": destination.claim}},
+            *storage.volumes,
             *mounted,
         ],
     }

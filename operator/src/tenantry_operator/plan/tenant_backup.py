@@ -99,8 +99,8 @@ def _by_job(
     if job is None:
         start = StartBackup(body=manifests.backup_job(desired, mine, backup, destination), reason=BACKS_UP)
         return BackupStep((start,), _under_way(f"Job {backup.namespace}/{backup.job} was made", destination.place))
-    if job.destination != destination.place:
-        said = f"the backup went to {job.destination} and is to go to {destination.place}"
+    if job.destination != destination.told:
+        said = f"the backup went to {job.destination} and is to go to {destination.told}"
         return BackupStep(tuple(_ended(job, said)), Problem(Reason.BACKING_UP, said))
     if job.state is JobState.VERIFIED:
         return None

@@ -5,11 +5,14 @@ from datetime import datetime
 
 from tenantry_crds import DatabaseServer, DeletionPolicy, Tenant, absent
 from tenantry_crds import names as api
+from tenantry_crds.tenantbackup import BackupDestination
 from tenantry_operator.clients.kube import JOBS, Kube, RawObject
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.backup import (
+    BucketDestination,
     DesiredBackup,
+    Destination,
     JobPod,
     JobState,
     ObservedBackup,
@@ -33,10 +36,26 @@ def desired_backup(tenant: Tenant, server: DatabaseServer | None, settings: Oper
     return DesiredBackup(
         job=job_name(VERB, tenant.metadata.name, tenant.metadata.uid),
         namespace=settings.namespace,
-        destination=VolumeDestination(given.destination.volume.claim_name) if given else None,
+        destination=_destination(given.destination) if given else None,
         pod=settings.job_pod or JobPod(),
         secrets=server_secrets(server) if server else ServerSecrets(""),
         spec=tenant.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+    )
+
+
+def _destination(given: BackupDestination) -> Destination | None:
+    if given.volume is not None:
+        return VolumeDestination(given.volume.claim_name)
+    bucket = given.s3
+    if bucket is None:
+        return None
+    return BucketDestination(
+        bucket=bucket.bucket,
+        prefix=bucket.prefix or "",
+        endpoint=bucket.endpoint,
+        region=absent.bucket_region(bucket),
+        credentials=bucket.credentials_secret_ref.name,
+        ca=(bucket.ca_secret_ref.name, absent.bucket_ca_key(bucket)) if bucket.ca_secret_ref else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The node's programs, built from one Go module: kept while its content is the same."""
+"""The programs of the node and of the tests, built from Go modules: kept while a module's content is the same."""
 
 import hashlib
 import json
@@ -22,6 +22,9 @@ PACKAGES = {
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     "helm": "helm.sh/helm/v4/cmd/helm",
 }
+TEST_PACKAGES = {"bucket": "."}
+"""A server of S3 for the tests: a module of its own, which changes without the others being built anew."""
+EVERYTHING = {**PACKAGES, **TEST_PACKAGES}
 VARIABLES = {
     "k8s.io/component-base/version.gitVersion": KUBERNETES,
     "k8s.io/component-base/version.gitMajor": KUBERNETES.lstrip("v").split(".", maxsplit=1)[0],
@@ -35,27 +38,26 @@ LINK = Path("/usr/local/bin/kubectl")
 
 
 def ensure_binaries(steps: Steps, layout: Layout, *, programs: Sequence[str] = tuple(PACKAGES)) -> None:
-    """Build those of the programs that are absent or older than the module: at first, 6 to 11 minutes on 2 cores."""
-    stamp = module_stamp(layout.binaries_module)
+    """Build those of the programs that are absent or older than their module.
+
+    At first, 6 to 11 minutes on 2 cores; about one of them for the server of S3.
+    """
     wanted = outdated(layout, programs)
-    if wanted:
-        go = find_go()
-        with steps.step(f"Download Go modules for {', '.join(wanted)}") as step:
-            total = len(_lines([go, "list", "-deps", *_packages(wanted)], layout, _noting(step.note, "modules")))
-        with steps.step(f"Compile {', '.join(wanted)}") as step:
-            _build(go, wanted, layout, progress=_noting(step.note, f"of at most {total} packages"))
-            _stamp(layout.bin, wanted, stamp)
+    for module in (layout.binaries_module, layout.bucket_module):
+        own = [program for program in wanted if _module(layout, program) == module]
+        if own:
+            _ensure(steps, layout, own, module=module)
     if "kubectl" in programs:
         link_kubectl(layout.bin / "kubectl", LINK)
 
 
 def outdated(layout: Layout, programs: Sequence[str] = tuple(PACKAGES)) -> list[str]:
-    """Those of the programs that are absent or were built from another content of the module."""
-    unknown = [program for program in programs if program not in PACKAGES]
+    """Those of the programs that are absent or were built from another content of their module."""
+    unknown = [program for program in programs if program not in EVERYTHING]
     if unknown:
-        raise ClusterError(f"no such program: {', '.join(unknown)}", cure=f"there are {', '.join(PACKAGES)}")
-    stamp = module_stamp(layout.binaries_module)
-    return [program for program in programs if not _is_current(layout.bin, program, stamp)]
+        raise ClusterError(f"no such program: {', '.join(unknown)}", cure=f"there are {', '.join(EVERYTHING)}")
+    stamps = {module: module_stamp(module) for module in {_module(layout, program) for program in programs}}
+    return [each for each in programs if not _is_current(layout.bin, each, stamps[_module(layout, each)])]
 
 
 def find_go() -> str:
@@ -102,22 +104,36 @@ def _elsewhere(kubectl: Path) -> bool:
     return shutil.which("kubectl", path=os.pathsep.join(folders)) is not None
 
 
+def _module(layout: Layout, program: str) -> Path:
+    return layout.bucket_module if program in TEST_PACKAGES else layout.binaries_module
+
+
+def _ensure(steps: Steps, layout: Layout, programs: Sequence[str], *, module: Path) -> None:
+    go, stamp = find_go(), module_stamp(module)
+    listed = [go, "list", "-deps", *_packages(programs)]
+    with steps.step(f"Download Go modules for {', '.join(programs)}") as step:
+        total = len(_lines(listed, layout, _noting(step.note, "modules"), module=module))
+    with steps.step(f"Compile {', '.join(programs)}") as step:
+        _build(go, programs, layout, module=module, progress=_noting(step.note, f"of at most {total} packages"))
+        _stamp(layout.bin, programs, stamp)
+
+
 def _packages(programs: Sequence[str]) -> list[str]:
-    return [PACKAGES[program] for program in programs]
+    return [EVERYTHING[program] for program in programs]
 
 
-def _build(go: str, programs: Sequence[str], layout: Layout, *, progress: Callable[[str], None]) -> None:
+def _build(go: str, programs: Sequence[str], layout: Layout, *, module: Path, progress: Callable[[str], None]) -> None:
     """Build beside the old programs and put the new ones in their place at once: an old one may be running."""
     layout.bin.mkdir(parents=True, exist_ok=True)
     for leftover in layout.state.glob("build-*"):
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(dir=layout.state, prefix="build-") as folder:
-        _lines([go, "build", "-v", *FLAGS, "-o", f"{folder}/", *_packages(programs)], layout, progress)
+        _lines([go, "build", "-v", *FLAGS, "-o", f"{folder}/", *_packages(programs)], layout, progress, module=module)
         for program in programs:
             Path(folder, program).replace(layout.bin / program)
 
 
-def _lines(command: Sequence[str], layout: Layout, progress: Callable[[str], None]) -> list[str]:
+def _lines(command: Sequence[str], layout: Layout, progress: Callable[[str], None], *, module: Path) -> list[str]:
     """The lines that a go command prints; `progress` is told each line of its standard error."""
     environment = os.environ | {"CGO_ENABLED": "0"}
     log = layout.logs / "go.log"
@@ -126,7 +142,7 @@ def _lines(command: Sequence[str], layout: Layout, progress: Callable[[str], Non
         tempfile.TemporaryFile("w+") as output,
         log.open("w") as told,
         subprocess.Popen(
-            command, cwd=layout.binaries_module, env=environment, stdout=output, stderr=subprocess.PIPE, text=True
+            command, cwd=module, env=environment, stdout=output, stderr=subprocess.PIPE, text=True
         ) as process,
     ):
         last: list[str] = []

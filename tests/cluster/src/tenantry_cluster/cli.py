@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tenantry_cluster import doctor as examination
-from tenantry_cluster.binaries import PACKAGES, ensure_binaries
+from tenantry_cluster.binaries import EVERYTHING, ensure_binaries
 from tenantry_cluster.cluster import ensure_cluster, take_down
 from tenantry_cluster.errors import ClusterError
 from tenantry_cluster.layout import Layout
@@ -54,10 +54,10 @@ def doctor() -> None:
 def binaries(
     programs: Annotated[list[str] | None, typer.Argument(help="Only these; absent: all.", show_default=False)] = None,
 ) -> None:
-    """Build the programs: controlplane, coredns, kubectl, helm."""
+    """Build the programs: controlplane, coredns, kubectl, helm, and bucket for the tests."""
     layout, steps = Layout.of_checkout(), Steps()
     with _told(), alone(steps, layout):
-        ensure_binaries(steps, layout, programs=programs or tuple(PACKAGES))
+        ensure_binaries(steps, layout, programs=programs or tuple(EVERYTHING))
         typer.echo(f"The programs are in {layout.bin}")
 
 

@@ -27,7 +27,7 @@ class Layout:
 
     @property
     def bin(self) -> Path:
-        """The programs: controlplane, coredns, kubectl, helm."""
+        """The programs: controlplane, coredns, kubectl, helm, bucket."""
         return self.state / "bin"
 
     @property
@@ -39,6 +39,11 @@ class Layout:
     def binaries_module(self) -> Path:
         """The Go module that the programs are built from."""
         return self.root / "tests" / "cluster" / "binaries"
+
+    @property
+    def bucket_module(self) -> Path:
+        """The Go module of the tests' server of S3."""
+        return self.root / "tests" / "cluster" / "bucket"
 
     @property
     def node(self) -> Path:

@@ -11,6 +11,13 @@ from tenantry_crds.names import API_VERSION
 Body = dict[str, JsonValue]
 
 BACKUP: Body = {"destination": {"volume": {"claimName": "backups"}}}
+BUCKET: Body = {
+    "endpoint": "https://s3.example.com",
+    "bucket": "acme-backups",
+    "prefix": "tenants/eu",
+    "credentialsSecretRef": {"name": "bucket"},
+    "caSecretRef": {"name": "bucket"},
+}
 CANARY: Body = {"matchLabels": {"tier": "canary"}}
 
 SPECS: Mapping[str, Body] = {
@@ -129,6 +136,22 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         field="spec.backup",
         accepted=example("Tenant", "backup-rule", deletionPolicy="BackupThenDelete", backup=BACKUP),
         refused=example("Tenant", "backup-rule", deletionPolicy="BackupThenDelete"),
+    ),
+    RuleExample(
+        rule="tenant-backup-goes-to-one-place",
+        field="spec.backup.destination.volume",
+        accepted=example("Tenant", "place-rule", backup={"destination": {"s3": BUCKET}}),
+        refused=example(
+            "Tenant", "place-rule", backup={"destination": {"s3": BUCKET, "volume": {"claimName": "backups"}}}
+        ),
+    ),
+    RuleExample(
+        rule="tenant-bucket-ca-is-checked",
+        field="spec.backup.destination.s3.caSecretRef",
+        accepted=example("Tenant", "bucket-rule", backup={"destination": {"s3": BUCKET}}),
+        refused=example(
+            "Tenant", "bucket-rule", backup={"destination": {"s3": {**BUCKET, "endpoint": "http://s3.example.com"}}}
+        ),
     ),
     RuleExample(
         rule="tenant-namespace-is-not-the-systems",

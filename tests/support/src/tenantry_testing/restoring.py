@@ -1,0 +1,55 @@
+"""`tenantry tenant` against a test's API server, while the Job that it makes is run."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from tenantry_cluster.controlplane import ControlPlane
+from tenantry_operator.cli.app import application
+from tenantry_operator.clients.kube import DEPLOYMENTS
+from tenantry_testing.job_runner import JobRunner
+from tenantry_testing.tenant_world import INSTALLATION, TenantWorld
+
+IMAGE = "tenantry.example/operator:1"
+Tenantry = Callable[..., Coroutine[Any, Any, Result]]
+
+
+async def tenantry_command(world: TenantWorld, control_plane: ControlPlane) -> Tenantry:
+    """Return the command; the operator's Deployment says how Jobs are run, as the chart has it."""
+    variables = {"TENANTRY_INSTALLATION_ID": INSTALLATION, "TENANTRY_JOB_POD": json.dumps({"image": IMAGE})}
+    container = {
+        "name": "operator",
+        "image": IMAGE,
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+    }
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "tenantry-operator", "namespace": world.settings.namespace},
+        "spec": {
+            "selector": {"matchLabels": {"app": "operator"}},
+            "template": {"metadata": {"labels": {"app": "operator"}}, "spec": {"containers": [container]}},
+        },
+    }
+    await world.kube.delete(DEPLOYMENTS, "tenantry-operator", namespace=world.settings.namespace)
+    await world.kube.create(DEPLOYMENTS, body)
+    place = ["--kubeconfig", str(control_plane.kubeconfig), "--namespace", world.settings.namespace]
+
+    async def run(*words: str) -> Result:
+        command = ["tenant", *words, *place, "--registry-server", "primary"]
+        return await asyncio.to_thread(lambda: CliRunner().invoke(application(), command))
+
+    return run
+
+
+async def carried_out(runner: JobRunner, tenantry: Tenantry, *words: str) -> Result:
+    """Run the command while its Job is run."""
+    waiting = asyncio.create_task(tenantry(*words, "--timeout", "120"))
+    while not waiting.done():
+        if any(not (job.get("status") or {}).get("conditions") for job in await runner.jobs()):
+            await runner.run_next()
+        await asyncio.sleep(0.05)
+    return await waiting
