@@ -25,13 +25,15 @@ SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN
 WHERE u.rolname = %s AND r.rolname LIKE 't_acme%%' AND pg_has_role(u.oid, r.oid, 'USAGE')
 """
 
+READS = {"readOnlyRole": "Enabled"}
+
 CUSTOMERS = (
     "SET ROLE t_acme_owner",
     "CREATE TABLE things (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, at timestamptz)",
     "INSERT INTO things (name, at) SELECT 'thing ' || i, '2026-01-02T03:04:05Z' FROM generate_series(1, 500) i",
     "CREATE VIEW seen AS SELECT name FROM things",
     "CREATE FUNCTION twice(a int) RETURNS int LANGUAGE sql AS 'SELECT 2 * a'",
-    "GRANT SELECT ON things TO t_acme_ro",
+    "GRANT REFERENCES ON things TO t_acme_app",
     "CREATE TABLE parts (id int) PARTITION BY LIST (id)",
     "CREATE TABLE part PARTITION OF parts FOR VALUES IN (1)",
     "INSERT INTO parts VALUES (1)",
@@ -66,7 +68,7 @@ async def tenantry(world: TenantWorld, control_plane: ControlPlane) -> Tenantry:
 
 async def with_data(world: TenantWorld) -> dict[str, Any]:
     """Provision a tenant with what a customer makes, with large objects, and with a user of the services."""
-    tenant = await world.provision("acme", backup=BACKUP)
+    tenant = await world.provision("acme", backup=BACKUP, database=READS)
     with world.login(await world.secret("acme-database")) as connection:
         connection.execute("SELECT lo_from_bytea(0, decode(repeat('ab', 3000000), 'hex'))")
         connection.execute("SELECT lo_create(0)")
@@ -144,7 +146,7 @@ async def test_nothing_is_dropped_before_the_backup_is_verified_and_then_all(
     restored = await carried_out(runner, tenantry, "restore", "acme", "--from", place)
     assert restored.exit_code == 0, restored.output
     assert before["status"]["id"] in restored.output
-    after = await world.provision("acme")
+    after = await world.provision("acme", database=READS)
     assert after["status"]["id"] == before["status"]["id"]
     assert sorted(map(str, everything(world))) == sorted(map(str, whole))
     with world.login(await world.secret("acme-database")) as connection:
@@ -266,6 +268,6 @@ async def test_a_restore_writes_over_nothing_and_may_be_killed(
     await world.kube.delete(JOBS, (await runner.jobs())[0]["metadata"]["name"], namespace=world.settings.namespace)
     again = await carried_out(runner, tenantry, "restore", "acme", "--from", "volume://backups")
     assert again.exit_code == 0, again.output
-    after = await world.provision("acme")
+    after = await world.provision("acme", database=READS)
     assert after["status"]["id"] == before["status"]["id"]
     assert leftovers(world) == []

@@ -49,7 +49,7 @@ async def test_retain_keeps_the_data_and_nobody_gets_in(world: TenantWorld) -> N
     await world.leave("acme", "Retain")
     assert await world.kube.get(TENANTS, "acme") is None
     assert world.names_on_server("acme") == {
-        "t_acme", "s_acme", "t_acme_owner", "t_acme_app", "t_acme_ro", "t_acme_migrator", "s_acme_accounts",
+        "t_acme", "s_acme", "t_acme_owner", "t_acme_app", "t_acme_migrator", "s_acme_accounts",
     }  # fmt: skip
     assert world.fetch("SELECT id FROM t_acme.things") == [(1,)]
     with pytest.raises(psycopg.OperationalError):
@@ -116,7 +116,7 @@ FOREIGN = (
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_what_another_tenant_granted_does_not_hold_it(world: TenantWorld, policy: str) -> None:
-    await world.provision("acme")
+    await world.provision("acme", database={"readOnlyRole": "Enabled"})
     await with_rows(world, "other")
     world.execute(*FOREIGN)
     await world.leave("acme", policy)
@@ -185,7 +185,7 @@ GIVEN_ON = (
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_what_is_given_on_by_a_grant_option_is_taken_back(world: TenantWorld, policy: str) -> None:
-    await world.provision("acme")
+    await world.provision("acme", database={"readOnlyRole": "Enabled"})
     await with_rows(world, "other")
     with world.administrator() as connection:
         for statement in GIVEN_ON:
@@ -264,7 +264,7 @@ async def test_a_session_that_holds_a_lock_is_named(world: TenantWorld) -> None:
 
 
 async def test_a_neighbour_that_grants_in_an_open_transaction_is_named(world: TenantWorld) -> None:
-    await world.provision("acme")
+    await world.provision("acme", database={"readOnlyRole": "Enabled"})
     await with_rows(world, "other")
     await world.settle()
     with world.login(await world.secret("other-database")) as blocking:

@@ -84,7 +84,7 @@ ATTEMPTS = (
 async def two_tenants(world: TenantWorld) -> dict[str, str]:
     """Provision both; beta has something of each kind. Return acme's Secret."""
     for name in ("acme", "beta"):
-        await world.provision(name)
+        await world.provision(name, database={"readOnlyRole": "Enabled"})
     with world.login(await world.secret("beta-database")) as connection:
         connection.execute("SELECT lo_create(0)")
         connection.execute("SET ROLE t_beta_owner")

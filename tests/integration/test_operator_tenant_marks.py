@@ -10,6 +10,7 @@ from tenantry_testing.hand_edits import OTHER_OWNER, REPAIRED
 from tenantry_testing.tenant_world import TenantWorld
 
 ACME = TenantNames("acme")
+READS = {"readOnlyRole": "Enabled"}
 ROLES = (*ACME.group_roles[1:], ACME.logins[0])
 DROPPED = {f"{role} is dropped": [f"DROP OWNED BY {role}", f"DROP ROLE {role}"] for role in ROLES}
 TOLD = {
@@ -48,7 +49,7 @@ async def look(world: TenantWorld) -> tuple[str, str]:
 
 @pytest.mark.parametrize("edit", EDITS)
 async def test_what_changes_the_facts_changes_the_mark(world: TenantWorld, edit: str) -> None:
-    await world.provision("acme")
+    await world.provision("acme", database=READS)
     world.execute(*(OTHERS if edit in TOLD else (OTHER_OWNER,)))
     before = await look(world)
     assert await look(world) == before
@@ -65,7 +66,7 @@ async def test_what_the_customer_does_in_its_schema_changes_no_mark(world: Tenan
         connection.execute("SET ROLE t_acme_owner")
         connection.execute("CREATE TABLE t_acme.things (id serial PRIMARY KEY)")
         connection.execute("CREATE VIEW t_acme.seen AS SELECT * FROM t_acme.things")
-        connection.execute("GRANT SELECT ON t_acme.seen TO t_acme_ro")
+        connection.execute("GRANT SELECT ON t_acme.seen TO t_acme_app")
     assert await look(world) == before
 
 

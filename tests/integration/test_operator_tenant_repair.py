@@ -18,7 +18,7 @@ DROPPED = ("t_acme_app", "t_acme_ro", "t_acme_migrator", "t_acme_login_a", "s_ac
 
 @pytest.mark.parametrize("role", DROPPED)
 async def test_a_dropped_role_comes_back(world: TenantWorld, role: str) -> None:
-    await world.provision("acme")
+    await world.provision("acme", database={"readOnlyRole": "Enabled"})
     before = world.fetch(EVERYTHING)
     await world.settle()
     world.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
@@ -227,7 +227,7 @@ async def test_a_lock_that_the_tenant_holds_delays_its_own_pass_only(world: Tena
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         connection.execute("SELECT pg_advisory_xact_lock(1)")
         # The owner may do so, and thereby holds the schema's row of the catalogue.
-        connection.execute("GRANT USAGE ON SCHEMA t_acme TO t_acme_ro")
+        connection.execute("GRANT USAGE ON SCHEMA t_acme TO t_acme_migrator")
         async with asyncio.timeout(20):
             results = [await world.reconcile_once(name) for name in ("acme", "beta")]
     assert [result.failed for result in results] == [True, False]

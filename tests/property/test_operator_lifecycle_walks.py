@@ -17,6 +17,7 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import actions as do
+from tenantry_operator.plan.reader_actions import CloseReader
 from tenantry_testing.tenant_damages import DAMAGES, LOGIN, NAMES, Damage, damaged, make_desired
 from tenantry_testing.tenant_model import TenantModel, in_steps
 from tenantry_testing.tenant_playing import copy_of, plan_now, settle
@@ -52,12 +53,14 @@ def made(lifecycle: Lifecycle = Lifecycle.ACTIVE) -> TenantModel:
 
 
 def admits(model: TenantModel) -> bool:
-    """Whether anybody gets in by the catalogue: a login, a session that lasts, a service."""
+    """Whether anybody gets in by the catalogue: a login, a session that lasts, a service, who was lent to read."""
     services = set(NAMES.service_roles.values())
     return (
         any(role.login for role in model.catalogue.roles.values())
         or bool(model.sessions & set(model.catalogue.roles))
         or any(membership.role in services for membership in model.catalogue.memberships)
+        or model.catalogue.reads.some
+        or any(grant.grantee == NAMES.readonly for grant in model.catalogue.schema_grants)
     )
 
 
@@ -158,7 +161,7 @@ def test_access_is_given_back_by_the_registry_last(done: list[Damage], lifecycle
 def test_nothing_that_can_fail_stands_before_what_takes_access(done: list[Damage], lifecycle: Lifecycle) -> None:
     model = damaged(made(), done)
     want(model, lifecycle)
-    taking = (do.RecordTenant, do.ShutOut, do.CloseLogin)
+    taking = (do.RecordTenant, do.ShutOut, do.CloseLogin, CloseReader)
     steps = in_steps(plan_now(model).actions)
     rest = next((i for i, step in enumerate(steps) if not isinstance(step[0], taking)), len(steps))
     for step in steps[:rest]:

@@ -67,6 +67,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
             "idle_in_transaction_session_timeout": "60s",
             "lock_timeout": "5s",
         },
+        "readOnlyRole": "Disabled",
         "adoptionPolicy": "IfMarked",
         "migrations": {"wave": None, "hold": False},
         "lifecycle": "Active",

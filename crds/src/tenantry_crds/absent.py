@@ -14,6 +14,7 @@ from tenantry_crds.tenant import (
     DeletionProtection,
     DriftPolicy,
     Lifecycle,
+    ReadOnlyRole,
     TenantEffective,
     TenantMigrations,
     TenantSpec,
@@ -52,6 +53,10 @@ def settings(spec: TenantSpec) -> dict[str, str]:
     """Return the settings that hold, by the names Postgres gives them; work_mem only if it is given."""
     given = spec.database.settings if spec.database else None
     return {**SETTINGS, **(given.model_dump(by_alias=True, exclude_none=True) if given else {})}
+
+
+def read_only_role(spec: TenantSpec) -> ReadOnlyRole:
+    return (spec.database and spec.database.read_only_role) or ReadOnlyRole.DISABLED
 
 
 def secret_name(spec: TenantSpec, tenant: str) -> str:
@@ -119,6 +124,7 @@ def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
     return TenantEffective(
         connection_limit=connection_limit(spec),
         settings=settings(spec),
+        read_only_role=read_only_role(spec),
         adoption_policy=adoption_policy(spec),
         migrations=migrations(spec),
         lifecycle=lifecycle(spec),

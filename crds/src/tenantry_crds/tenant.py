@@ -54,6 +54,11 @@ class DriftPolicy(StrEnum):
     REPORT = "Report"
 
 
+class ReadOnlyRole(StrEnum):
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
 class TenantPhase(StrEnum):
     PENDING = "Pending"
     PROVISIONING = "Provisioning"
@@ -107,7 +112,7 @@ class TenantSettings(Part):
 
 
 class TenantDatabase(Part):
-    """Limits and settings of the tenant's login."""
+    """Limits and settings of the tenant's login, and who else reads."""
 
     connection_limit: Annotated[
         int | None, Field(ge=1, le=1000, description="Connections that the login may hold at once. Absent: 20.")
@@ -115,6 +120,14 @@ class TenantDatabase(Part):
     settings: Annotated[TenantSettings | None, Field(description="Postgres settings of the login in its database.")] = (
         None
     )
+    read_only_role: Annotated[
+        ReadOnlyRole | None,
+        Field(
+            description="Enabled: there is a role, t_<tenant>_ro, that nobody logs in as, and that may SELECT from "
+            "every table, view and sequence of the tenant's own schema, and do nothing else. Grant it to a login of "
+            "your own. Disabled drops it. Absent: Disabled."
+        ),
+    ] = None
 
 
 class TenantMigrations(Part):
@@ -154,7 +167,9 @@ class TenantSpec(Part):
         DnsLabel | None,
         Field(description="The DatabaseServer that holds the data. Absent: the default server, and it stays there."),
     ] = None
-    database: Annotated[TenantDatabase | None, Field(description="Limits and settings of the tenant's login.")] = None
+    database: Annotated[
+        TenantDatabase | None, Field(description="Limits and settings of the tenant's login, and who else reads.")
+    ] = None
     credentials: Annotated[
         TenantCredentials | None,
         Field(description="Where the tenant's credentials are written, and when they are replaced."),
@@ -229,6 +244,13 @@ class TenantSpec(Part):
             field_path=".migrations",
         ),
         Rule(
+            name="tenant-pooled-has-no-read-only-role",
+            rule="self.isolation != 'Pooled' || !has(self.database) || !has(self.database.readOnlyRole)"
+            " || self.database.readOnlyRole == 'Disabled'",
+            message="a pooled Tenant has no schema to read: its login reads its rows, and row security lets no other",
+            field_path=".database.readOnlyRole",
+        ),
+        Rule(
             name="tenant-server-is-immutable",
             rule="has(self.databaseServer) == has(oldSelf.databaseServer)"
             " && (!has(self.databaseServer) || self.databaseServer == oldSelf.databaseServer)",
@@ -289,6 +311,9 @@ class TenantEffective(Part):
         dict[str, Annotated[str, Field(max_length=64)]],
         Field(max_length=16, description="Postgres settings of the login."),
     ]
+    read_only_role: Annotated[
+        ReadOnlyRole | None, Field(description="Whether there is a role that reads and does nothing else.")
+    ] = None
     adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
     lifecycle: Annotated[Lifecycle, Field(description="Whether anybody gets at the data.")]
     rotation: Annotated[

@@ -9,11 +9,13 @@ from psycopg import sql
 from tenantry_migrations import TENANT, render
 from tenantry_operator.apply.database_sql import database_statements
 from tenantry_operator.apply.pool_sql import pool_statements
+from tenantry_operator.apply.reader_sql import reader_statements
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.tenant import PUBLIC, ForeignGrant
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.database_actions import DatabaseAction, OwnDatabase
 from tenantry_operator.plan.pool_actions import PoolTenantAction
+from tenantry_operator.plan.reader_actions import CloseReader, DropReader, GrantReads, RevokeReads
 
 Statement = sql.SQL | sql.Composed
 
@@ -59,6 +61,8 @@ def statements(action: do.ServerAction, context: Context) -> tuple[Statement, ..
         return tuple(pool_statements(action))
     if isinstance(action, DatabaseAction):
         return tuple(database_statements(action))
+    if isinstance(action, GrantReads | RevokeReads | CloseReader):
+        return tuple(reader_statements(action))
     return tuple(_statements(action, context))
 
 
@@ -87,7 +91,7 @@ def _statements(action: do.ServerAction, context: Context) -> Iterator[Statement
             # What another one gave stays, with a mere warning, unless he loses the right to give it.
             yield from (_revoke_foreign(replace(grant, grantee=g), what="GRANT OPTION FOR ALL") for g in grant.givers)
             yield _revoke_foreign(grant)
-        case do.RetireLogin() | do.DropData() | do.LeaveDatabase():
+        case do.RetireLogin() | DropReader() | do.DropData() | do.LeaveDatabase():
             yield from _drop(action)
         case _:
             yield from _on_schemas(action)
@@ -148,6 +152,8 @@ def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
             wanted: tuple[str, ...] = (names.owner,)
         case do.GrantOnSchema(grant=g) | do.RevokeOnSchema(grant=g):
             wanted = (names.owner,) if g.on == names.schema else ()
+        case GrantReads(owner=owner) | RevokeReads(owner=owner) | CloseReader(owner=owner):
+            wanted = (owner,)
         case (
             do.OwnSchema(owner=owner, lender=lender)
             | do.OwnTable(owner=owner, lender=lender)
@@ -156,7 +162,7 @@ def lenders(action: do.ServerAction, names: TenantNames) -> tuple[str, ...]:
             wanted = tuple({owner, lender} - {OWNER})
         case do.RevokeForeign(grant=grant):
             wanted = (grant.owner,)
-        case do.RetireLogin(role=role, heir=heir):
+        case do.RetireLogin(role=role, heir=heir) | DropReader(role=role, heir=heir):
             wanted = (role, heir)
         case do.LeaveDatabase(roles=roles, heir=heir):
             wanted = (*roles, heir) if heir else roles
@@ -212,9 +218,9 @@ def _revoke_foreign(grant: ForeignGrant, *, what: LiteralString = "ALL") -> Stat
     )
 
 
-def _drop(action: do.RetireLogin | do.DropData | do.LeaveDatabase) -> Iterator[Statement]:
+def _drop(action: do.RetireLogin | DropReader | do.DropData | do.LeaveDatabase) -> Iterator[Statement]:
     """Drop what roles own, which takes their privileges back too; a large object alone would keep a role."""
-    roles = (action.role,) if isinstance(action, do.RetireLogin) else action.roles
+    roles = (action.role,) if isinstance(action, do.RetireLogin | DropReader) else action.roles
     listed = sql.SQL(", ").join(map(sql.Identifier, roles))
     if isinstance(action, do.DropData):
         for schema in action.schemas:
@@ -229,7 +235,7 @@ def _drop(action: do.RetireLogin | do.DropData | do.LeaveDatabase) -> Iterator[S
 def dropped(action: do.ServerAction) -> tuple[str, ...]:
     """Return the roles that are gone after the action."""
     match action:
-        case do.RetireLogin(role=role):
+        case do.RetireLogin(role=role) | DropReader(role=role):
             return (role,)
         case do.DropData(roles=roles):
             return roles

@@ -19,11 +19,17 @@ SERVICES: Final = ("accounts",)
 
 
 _CUSTOMERS_ROLE: Final = re.compile(r"t_.+_(owner|app|ro|migrator|login_[ab])")
+_SERVICES_ROLE: Final = re.compile(rf"s_.+_({'|'.join(SERVICES)})")
 
 
 def is_customers_role(role: str) -> bool:
     """Whether a role is of the shape of some customer's: a tenant may do with what it owns as it likes."""
     return _CUSTOMERS_ROLE.fullmatch(role) is not None
+
+
+def is_tenants_role(role: str) -> bool:
+    """Whether a role is of the shape of some tenant's, be it the customer's or a service's, or of the system's own."""
+    return is_customers_role(role) or _SERVICES_ROLE.fullmatch(role) is not None or role.startswith("tenantry_")
 
 
 _SERVICE_LOGIN: Final = re.compile(r"tenantry_svc_[a-z]+_([1-9][0-9]{0,3})")
@@ -82,6 +88,7 @@ class TenantNames:
 
     @property
     def readonly(self) -> str:
+        """Reads the customer's rows, if the spec wants it; whoever is to read is lent it by an administrator."""
         return f"{self.schema}_ro"
 
     @property

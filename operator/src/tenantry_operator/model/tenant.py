@@ -17,6 +17,7 @@ from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
 from tenantry_operator.model.placement import Seat
 from tenantry_operator.model.pool import PoolEntry
+from tenantry_operator.model.reads import Reads
 
 PUBLIC: Final = "PUBLIC"
 """The grantee that is everybody."""
@@ -186,6 +187,7 @@ class Catalogue:
     """A privilege on a column is its word with the column, as in SELECT (email)."""
     default_grants: frozenset[Grant] = frozenset()
     """Default privileges for what the owner role makes; `on` is TABLES, SEQUENCES or FUNCTIONS."""
+    reads: Reads = field(default_factory=Reads)
     settings_elsewhere: frozenset[tuple[str, str, str]] = frozenset()
     """Role, database and name of each setting outside the tenant's database; no database: in all of them."""
     foreign: frozenset[ForeignGrant] = frozenset()
@@ -281,6 +283,8 @@ class DesiredTenant:
     """Revision to the grants on tables of the services' schema, with roles as grantees."""
     connection_limit: int = 20
     settings: frozenset[tuple[str, str]] = frozenset()
+    reader: bool = False
+    """Whether there is a role that only reads."""
     adoption: Adoption = Adoption.IF_MARKED
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     deletion: Deletion | None = None

@@ -36,7 +36,19 @@ FOREIGN_JOINS: Final = """CROSS JOIN LATERAL pg_identify_object(e.classid, e.obj
     -- An object that was dropped just now has none.
     WHERE i.identity IS NOT NULL"""
 
-FACTS: Final = """
+READS: Final = "bool_or(h.reads), bool_or(NOT h.reads), bool_or(h.more)"
+"""The fact of what role `o` holds on relations `c`, with READS_JOINS."""
+
+READS_JOINS: Final = """CROSS JOIN LATERAL (
+        SELECT coalesce(bool_or(a.privilege_type = 'SELECT'), false) AS reads,
+            coalesce(bool_or(a.privilege_type <> 'SELECT' OR a.is_grantable), false) OR EXISTS (
+                SELECT FROM pg_attribute t CROSS JOIN LATERAL aclexplode(t.attacl) b
+                WHERE t.attrelid = c.oid AND t.attacl IS NOT NULL AND b.grantee = o.oid
+                    AND (b.privilege_type <> 'SELECT' OR b.is_grantable)) AS more
+        FROM aclexplode(c.relacl) a WHERE a.grantee = o.oid
+    ) h"""
+
+_FACTS: Final = """
 WITH named AS (
     SELECT * FROM unnest(%(role_keys)s::text[], %(roles)s::text[]) AS n(key, role)
 ), place AS (
@@ -157,6 +169,14 @@ WITH named AS (
     WHERE a.grantee <> o.oid
     GROUP BY o.key, t.on_kind, a.grantee, a.privilege_type
     UNION ALL
+    SELECT o.key, 'reads', jsonb_build_array(<reads>)
+    FROM place p JOIN ours o ON o.key = p.key AND o.rolname = left(p.owner, -5) || 'ro'
+    JOIN ours w ON w.key = p.key AND w.rolname = p.owner
+    JOIN spaces s ON s.key = p.key AND NOT s.services
+    JOIN pg_class c ON c.relnamespace = s.oid AND c.relowner = w.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    <reads joins>
+    GROUP BY o.key
+    UNION ALL
     SELECT DISTINCT o.key, 'elsewhere', jsonb_build_array(o.rolname, d.datname)
     FROM ours o JOIN pg_shdepend s ON s.refclassid = 'pg_authid'::regclass AND s.refobjid = o.oid
     JOIN pg_database d ON d.oid = s.dbid WHERE d.oid IS DISTINCT FROM (SELECT oid FROM here)
@@ -175,7 +195,13 @@ WITH named AS (
     SELECT e.key, 'foreign', <foreign> FROM elsewhere e <joins>
 )
 SELECT key, jsonb_agg(jsonb_build_array(kind, fact) ORDER BY kind, fact)::text AS facts FROM facts GROUP BY key
-""".replace("<foreign>", FOREIGN).replace("<joins>", FOREIGN_JOINS)
+"""
+FACTS: Final = (
+    _FACTS.replace("<foreign>", FOREIGN)
+    .replace("<joins>", FOREIGN_JOINS)
+    .replace("<reads>", READS)
+    .replace("<reads joins>", READS_JOINS)
+)
 """Needs no privilege beyond connecting. Bind the names of `catalogue_names`; `own` is the database of a tenant that has
 one of its own, and is then asked about alone, in that database or, if it lets nobody in, in another.
 

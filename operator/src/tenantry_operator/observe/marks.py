@@ -7,11 +7,11 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from tenantry_operator.model.names import TenantNames
-from tenantry_operator.observe.catalogue_sql import FOREIGN, FOREIGN_JOINS
+from tenantry_operator.observe.catalogue_sql import FOREIGN, FOREIGN_JOINS, READS, READS_JOINS
 
 _FORMATS: Final = TenantNames("%s")
 
-MARKS: Final = """
+_MARKS: Final = """
 WITH place AS MATERIALIZED (
     SELECT key, format(%(schema)s::text, key)::name AS schema, format(%(service_schema)s::text, key)::name AS services
     FROM unnest(%(keys)s::text[]) AS p(key)
@@ -81,11 +81,23 @@ WITH place AS MATERIALIZED (
     SELECT e.key, hash_record_extended(ROW(e.classid, e.objid, e.deptype, <foreign>), 10)
     FROM elsewhere e <joins>
     UNION ALL
+    SELECT o.key, hash_record_extended(ROW(o.oid, <reads>), 12)
+    FROM ours o JOIN relations c ON c.key = o.key AND NOT c.services
+    JOIN ours w ON w.key = o.key AND w.oid = c.relowner AND w.rolname = format(%(owner)s::text, o.key)::name
+    <reads joins>
+    WHERE o.rolname = format(%(reader)s::text, o.key)::name GROUP BY o.key, o.oid
+    UNION ALL
     SELECT DISTINCT o.key, hash_record_extended(ROW(o.oid), 11)
     FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin
 )
 SELECT key, count(*)::text || ' ' || bit_xor(mark)::text FROM marks GROUP BY key
-""".replace("<foreign>", FOREIGN).replace("<joins>", FOREIGN_JOINS)
+"""
+MARKS: Final = (
+    _MARKS.replace("<foreign>", FOREIGN)
+    .replace("<joins>", FOREIGN_JOINS)
+    .replace("<reads>", READS)
+    .replace("<reads joins>", READS_JOINS)
+)
 """Each row of the catalogue that a fact comes from is hashed as it is; each has an oid or a name in it, so that no two
 rows of a tenant are alike and cancel each other out. What is the tenant's own to change in its schema is left out."""
 
@@ -99,6 +111,8 @@ async def read_marks(connection: AsyncConnection[Any], tenants: Iterable[TenantN
         "keys": [names.key for names in tenants],
         "roles": list(_FORMATS.roles),
         "schema": _FORMATS.schema,
+        "owner": _FORMATS.owner,
+        "reader": _FORMATS.readonly,
         "service_schema": _FORMATS.service_schema,
     }
     async with connection.cursor(row_factory=tuple_row) as cursor:

@@ -10,6 +10,7 @@ from psycopg.rows import tuple_row
 
 from tenantry_migrations import VERSION_TABLE, version_query
 from tenantry_operator.model.names import OWNER, TenantNames
+from tenantry_operator.model.reads import Reads
 from tenantry_operator.model.tenant import Catalogue, ForeignGrant, Grant, Marker, Membership, ObservedDatabase, Role
 from tenantry_operator.observe.catalogue_sql import FACTS
 
@@ -70,6 +71,7 @@ def parse_facts(text: str) -> Catalogue:
         table_owners=dict(of("owner")),
         table_grants=frozenset(Grant(*fact) for fact in of("on table")),
         default_grants=frozenset(Grant(*fact) for fact in of("default")),
+        reads=next((Reads(*fact) for fact in of("reads")), Reads()),
         settings_elsewhere=frozenset((role, database, name) for role, database, name in of("set elsewhere")),
         foreign=frozenset(map(_foreign, of("foreign"))),
         elsewhere=frozenset((role, database) for role, database in of("elsewhere")),

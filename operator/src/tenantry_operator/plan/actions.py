@@ -16,6 +16,7 @@ from tenantry_operator.plan.database_actions import (
     RevokeOnDatabase,
 )
 from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
+from tenantry_operator.plan.reader_actions import CloseReader, ReaderAction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +306,7 @@ ServerAction = (
     | DropData
     | PoolTenantAction
     | DatabaseAction
+    | ReaderAction
 )
 """Done in the tenant's database; LeaveDatabase in the one that it names, a DatabaseAction in the server's."""
 
@@ -335,6 +337,7 @@ NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, R
 ALONE = (
     *NOT_OURS_TO_UNDO,
     CloseLogin,
+    CloseReader,
     ShutOut,
     RevokeMembership,
     MakePool,

@@ -28,6 +28,7 @@ from tenantry_operator.plan.tenant_database import (
 from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
+from tenantry_operator.plan.tenant_reader import is_to_go, reader_dropped
 from tenantry_operator.plan.tenant_reporting import sort_out
 from tenantry_operator.plan.tenant_rotation import Rotation, as_before, decide_rotation, ending_actions
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
@@ -199,10 +200,14 @@ def _server_actions(
     closing = lifecycle.closing_actions(desired, observed.catalogue)
     left = lifecycle.after_closing(desired, observed.catalogue, closing)
     actions = [*closing, *_marker_actions(desired, observed.catalogue, identity=identity)]
-    if not lifecycle.is_archived(desired):
-        return [*actions, *catalogue_actions(desired, left, rotation, identity=identity)]
-    actions += catalogue_actions(desired, lifecycle.without_logins(desired, left), rotation, identity=identity)
-    return [*actions, *retirement_actions(desired.names, left, reason=lifecycle.why(desired))]
+    archived = lifecycle.is_archived(desired)
+    gone = [*(desired.names.logins if archived else ())]
+    gone += [desired.names.readonly] if is_to_go(desired, left) else []
+    stays = lifecycle.without_roles(left, *gone) if gone else left
+    actions += catalogue_actions(desired, stays, rotation, identity=identity)
+    if archived:
+        actions += retirement_actions(desired.names, left, reason=lifecycle.why(desired))
+    return [*actions, *reader_dropped(desired, left)]
 
 
 def _marker_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> list[TenantAction]:

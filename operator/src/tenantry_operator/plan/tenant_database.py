@@ -29,6 +29,7 @@ from tenantry_operator.plan.database_actions import (
     RevokeOnDatabase,
 )
 from tenantry_operator.plan.tenant_lifecycle import is_open
+from tenantry_operator.plan.tenant_reader import has_reader
 
 FROM_THE_BEGINNING: Final = ("CONNECT", "TEMPORARY")
 """What Postgres grants PUBLIC on a database that is new."""
@@ -43,7 +44,8 @@ def desired_database_grants(desired: DesiredTenant) -> frozenset[Grant]:
     services = (
         {service_login(service, number) for service in SERVICES} if is_open(desired) and not desired.deletion else set()
     )
-    return frozenset(Grant(name, grantee, "CONNECT") for grantee in {names.app, names.readonly, *services})
+    readers = {names.readonly} if has_reader(desired) else set()
+    return frozenset(Grant(name, grantee, "CONNECT") for grantee in {names.app, *readers, *services})
 
 
 def database_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> Iterator[DatabaseAction]:

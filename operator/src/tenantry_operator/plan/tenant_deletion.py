@@ -19,6 +19,7 @@ from tenantry_operator.plan.actions import (
 from tenantry_operator.plan.tenant_database import database_dropped, database_released
 from tenantry_operator.plan.tenant_namespace import namespace_leaving
 from tenantry_operator.plan.tenant_pool import closing, leaving
+from tenantry_operator.plan.tenant_reader import reader_closed
 from tenantry_operator.plan.tenant_rotation import retirement
 
 LEAVES = "the Tenant is being deleted"
@@ -71,6 +72,7 @@ def withdrawal(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantA
     """Take all access and retire the logins: what is left belongs to the owner, and nobody but him gets at it."""
     names = desired.names
     yield from closing(catalogue, reason=LEAVES)
+    yield from reader_closed(names, catalogue, reason=LEAVES)
     yield from _close(names, catalogue)
     yield from retirement_actions(names, catalogue, reason=LEAVES)
     services = frozenset(names.service_roles.values())

@@ -38,6 +38,14 @@ from tenantry_operator.plan.actions import (
 )
 from tenantry_operator.plan.tenant_database import database_actions
 from tenantry_operator.plan.tenant_pool import entering, making
+from tenantry_operator.plan.tenant_reader import (
+    has_reader,
+    is_lent,
+    reader_default_grants,
+    reader_memberships,
+    reader_schema_grants,
+    reads_actions,
+)
 from tenantry_operator.plan.tenant_rotation import Rotation
 
 MISSING = "it is missing"
@@ -57,8 +65,9 @@ def catalogue_actions(
         *entering(desired, catalogue, identity=identity, is_open=lifecycle.is_open(desired)),
         *database_actions(desired, catalogue, identity=identity),
         *_schemas(desired.layout, catalogue),
-        *_schema_grants(desired.layout, catalogue),
-        *_default_grants(desired.layout, catalogue),
+        *_schema_grants(desired, catalogue),
+        *_default_grants(desired, catalogue),
+        *reads_actions(desired, catalogue, is_open=lifecycle.is_open(desired)),
         *_settings(desired, catalogue, rotation),
         *_migration(desired, catalogue),
         *_table_grants(desired, catalogue),
@@ -84,30 +93,22 @@ def desired_schema_grants(layout: Layout) -> frozenset[Grant]:
     names = layout.names
     if layout.is_pooled:
         return frozenset()
-    customers = {Grant(layout.customers.schema, role, "USAGE") for role in (names.app, names.readonly)}
+    customers = {Grant(layout.customers.schema, names.app, "USAGE")}
     services = {Grant(layout.services.schema, role, "USAGE") for role in names.service_roles.values()}
     return frozenset(customers | services)
 
 
 def desired_default_grants(layout: Layout) -> frozenset[Grant]:
-    """Say what app and ro may do with what owner makes; PUBLIC nothing. Where it can make nothing, it is as it was."""
+    """Say what app may do with what owner makes; PUBLIC nothing. Where it can make nothing, it is as it was."""
     names = layout.names
     if layout.is_pooled:
         return BUILT_IN
-    held: dict[str, dict[str, tuple[str, ...]]] = {
-        names.app: {
-            "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
-            "SEQUENCES": ("USAGE", "SELECT", "UPDATE"),
-            "FUNCTIONS": ("EXECUTE",),
-        },
-        names.readonly: {"TABLES": ("SELECT",), "SEQUENCES": ("SELECT",), "FUNCTIONS": ("EXECUTE",)},
+    held = {
+        "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+        "SEQUENCES": ("USAGE", "SELECT", "UPDATE"),
+        "FUNCTIONS": ("EXECUTE",),
     }
-    return frozenset(
-        Grant(kind, role, privilege)
-        for role, kinds in held.items()
-        for kind, privileges in kinds.items()
-        for privilege in privileges
-    )
+    return frozenset(Grant(kind, names.app, privilege) for kind, privileges in held.items() for privilege in privileges)
 
 
 def desired_settings(desired: DesiredTenant) -> frozenset[tuple[str, str]]:
@@ -119,7 +120,8 @@ def _roles(
     desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation, *, identity: str
 ) -> Iterator[TenantAction]:
     names = desired.names
-    for role in (*desired.layout.group_roles, *rotation.logins):
+    groups = (role for role in desired.layout.group_roles if role != names.readonly or has_reader(desired))
+    for role in (*groups, *rotation.logins):
         login, inherit = lifecycle.may_log_in(desired, role), role != names.migrator
         limit = desired.connection_limit if role in names.logins else -1
         there = catalogue.roles.get(role)
@@ -135,9 +137,11 @@ def _roles(
 
 def _memberships(desired: DesiredTenant, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
     all_of_them = desired_memberships(desired.layout, rotation.logins, desired.seat.login)
-    wanted = {m for m in all_of_them if lifecycle.is_kept(desired, m)}
+    wanted = {m for m in all_of_them if lifecycle.is_kept(desired, m)} | reader_memberships(desired)
     # Those of a login that goes now go with it, and not before its sessions do.
-    held = {m for m in catalogue.memberships if rotation.ended not in (m.role, m.member)}
+    held = {
+        m for m in catalogue.memberships if rotation.ended not in (m.role, m.member) and not is_lent(m, desired.names)
+    }
     # Revoking first: a membership with ADMIN OPTION is revoked whole and granted again without.
     for membership in sorted(held - wanted):
         yield RevokeMembership(membership=membership, reason=TOO_MUCH)
@@ -160,17 +164,18 @@ def _differences(wanted: frozenset[Grant], held: frozenset[Grant]) -> tuple[list
     return revoked, sorted(g for g in wanted if g not in held or (g.on, g.grantee, g.privilege) in gone)
 
 
-def _schema_grants(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
-    revoked, granted = _differences(desired_schema_grants(layout), catalogue.schema_grants)
+def _schema_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    readers = reader_schema_grants(desired, is_open=lifecycle.is_open(desired))
+    revoked, granted = _differences(desired_schema_grants(desired.layout) | readers, catalogue.schema_grants)
     yield from (RevokeOnSchema(grant=grant, reason=TOO_MUCH) for grant in revoked)
     yield from (GrantOnSchema(grant=grant, reason=MISSING) for grant in granted)
 
 
-def _default_grants(layout: Layout, catalogue: Catalogue) -> Iterator[TenantAction]:
-    names, held = layout.names, catalogue.default_grants
+def _default_grants(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+    names, held = desired.names, catalogue.default_grants
     if names.owner not in catalogue.roles:
         held = BUILT_IN
-    revoked, granted = _differences(desired_default_grants(layout), held)
+    revoked, granted = _differences(desired_default_grants(desired.layout) | reader_default_grants(desired), held)
     yield from (RevokeDefault(owner=names.owner, grant=grant, reason=TOO_MUCH) for grant in revoked)
     yield from (GrantDefault(owner=names.owner, grant=grant, reason=MISSING) for grant in granted)
 

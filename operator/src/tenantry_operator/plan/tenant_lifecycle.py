@@ -20,7 +20,9 @@ from tenantry_operator.plan.actions import (
     TenantAction,
 )
 from tenantry_operator.plan.pool_actions import CloseEntry
+from tenantry_operator.plan.reader_actions import CloseReader
 from tenantry_operator.plan.tenant_pool import closing
+from tenantry_operator.plan.tenant_reader import after_closing_reader, reader_closed
 from tenantry_operator.plan.tenant_reporting import is_settled
 
 STATES: Final[Mapping[Lifecycle, RowState]] = {
@@ -100,7 +102,10 @@ def last_records(
 
 def closing_actions(desired: DesiredTenant, catalogue: Catalogue) -> tuple[ServerAction, ...]:
     """Shut out whom the lifecycle does not admit: services, logins, and whoever is logged in as a group role."""
-    closed = () if is_open(desired) else closing(catalogue, reason=why(desired))
+    closed: tuple[ServerAction, ...] = ()
+    if not is_open(desired):
+        reader = reader_closed(desired.names, catalogue, reason=why(desired))
+        closed = (*closing(catalogue, reason=why(desired)), *reader)
     return (*closed, *_shut_out(desired, catalogue), *_close(desired, catalogue))
 
 
@@ -133,6 +138,8 @@ def after_closing(desired: DesiredTenant, catalogue: Catalogue, actions: Sequenc
     closed = {action.role for action in actions if isinstance(action, CloseLogin)}
     gone = {action.membership for action in actions if isinstance(action, ShutOut)}
     barred = frozenset() if is_open(desired) else closed
+    if any(isinstance(action, CloseReader) for action in actions):
+        catalogue = after_closing_reader(desired.names, catalogue)
     entry = catalogue.entry
     if entry is not None and any(isinstance(action, CloseEntry) for action in actions):
         entry = replace(entry, open=False)
@@ -145,9 +152,9 @@ def after_closing(desired: DesiredTenant, catalogue: Catalogue, actions: Sequenc
     )
 
 
-def without_logins(desired: DesiredTenant, catalogue: Catalogue) -> Catalogue:
-    """Return what is left once the logins are retired; all that they hold goes with them."""
-    gone = frozenset(desired.names.logins)
+def without_roles(catalogue: Catalogue, *roles: str) -> Catalogue:
+    """Return what is left once the roles are dropped; all that they hold goes with them."""
+    gone = frozenset(roles)
     return replace(
         catalogue,
         roles={name: role for name, role in catalogue.roles.items() if name not in gone},

@@ -25,6 +25,7 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import database_actions as on_database
+from tenantry_operator.plan import reader_actions as on_reader
 from tenantry_operator.plan.status import Problem, Said
 
 REPAIRS: Final = (
@@ -47,6 +48,9 @@ REPAIRS: Final = (
     do.RevokeOnTable,
     do.GrantDefault,
     do.RevokeDefault,
+    on_reader.GrantReads,
+    on_reader.RevokeReads,
+    on_reader.DropReader,
     do.SetSetting,
     do.ResetSetting,
     do.RevokeForeign,
@@ -198,6 +202,8 @@ def describe(action: do.TenantAction) -> str:
     """Say for a person what is not as it should be; the same difference gives the same words."""
     if isinstance(action, on_database.DatabaseAction):
         return on_database.describe_database(action)[:WHAT_LIMIT]
+    if isinstance(action, on_reader.ReaderAction):
+        return on_reader.describe_reader(action)[:WHAT_LIMIT]
     return _described(action)[:WHAT_LIMIT]
 
 

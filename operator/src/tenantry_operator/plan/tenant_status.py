@@ -18,6 +18,7 @@ from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import DesiredTenant
 from tenantry_operator.plan.credentials_status import credentials_message, credentials_status
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
+from tenantry_operator.plan.tenant_reader import has_reader
 from tenantry_operator.plan.tenant_reporting import drift_listed, drift_said
 from tenantry_operator.plan.tenant_rotation import Rotation
 
@@ -98,7 +99,8 @@ def _learnt(verdict: TenantVerdict) -> dict[str, object]:
     if verdict.database_in_place:
         logins = verdict.rotation.logins if verdict.rotation else ()
         learnt |= {"id": verdict.id, "schema_name": layout.customers.schema}
-        learnt["roles"] = (*layout.group_roles, *sorted(logins))
+        groups = (role for role in layout.group_roles if role != names.readonly or has_reader(desired))
+        learnt["roles"] = (*groups, *sorted(logins))
     if verdict.credentials_in_place and archived:
         learnt |= {"binding": None, "credentials": None}
     elif verdict.credentials_in_place:

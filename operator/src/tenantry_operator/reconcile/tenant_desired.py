@@ -4,7 +4,7 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from tenantry_crds import DatabaseServer, DeletionPolicy, DeletionProtection, Tenant, absent
+from tenantry_crds import DatabaseServer, DeletionPolicy, DeletionProtection, ReadOnlyRole, Tenant, absent
 from tenantry_migrations import TENANT
 from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.adoption import Adoption
@@ -46,6 +46,7 @@ def desired_tenant(
         service_tables=service_tables(names),
         connection_limit=absent.connection_limit(spec),
         settings=frozenset(absent.settings(spec).items()),
+        reader=absent.read_only_role(spec) is ReadOnlyRole.ENABLED,
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),
         deletion=Deletion(leaving, protected, backup=backup) if tenant.metadata.is_terminating else None,

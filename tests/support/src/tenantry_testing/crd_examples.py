@@ -98,6 +98,12 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("Tenant", "pooled-rule-two", isolation="Pooled", migrations={"wave": 1}),
     ),
     RuleExample(
+        rule="tenant-pooled-has-no-read-only-role",
+        field="spec.database.readOnlyRole",
+        accepted=example("Tenant", "pooled-reader", isolation="Pooled", database={"readOnlyRole": "Disabled"}),
+        refused=example("Tenant", "pooled-reader-two", isolation="Pooled", database={"readOnlyRole": "Enabled"}),
+    ),
+    RuleExample(
         rule="tenant-isolation-is-immutable",
         field="spec.isolation",
         before=example("Tenant", "isolation-rule"),

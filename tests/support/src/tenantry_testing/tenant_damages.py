@@ -8,6 +8,7 @@ from typing import Final
 from tenantry_operator.model.credentials import DesiredCredentials
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.reads import Reads
 from tenantry_operator.model.tenant import (
     PUBLIC,
     DesiredTenant,
@@ -39,6 +40,7 @@ def make_desired(**changes: object) -> DesiredTenant:
         credentials=DesiredCredentials(NOW),
         service_tables={VERSION: grants},
         settings=frozenset({("statement_timeout", "30s")}),
+        reader=True,
     )
     return replace(desired, **changes)  # type: ignore[arg-type]
 
@@ -130,6 +132,25 @@ def _rename_secret(model: TenantModel) -> None:
     model.desired = replace(model.desired, secret_name="renamed")
 
 
+def _read(**changes: bool) -> Damage:
+    """Change what the read-only role holds on what is there, if there is such a role."""
+
+    def change(model: TenantModel) -> None:
+        if NAMES.readonly in model.catalogue.roles:
+            model.catalogue = replace(model.catalogue, reads=Reads(**changes))
+
+    return Damage(f"reads: {changes}", change)
+
+
+def _lend(role: str, member: str) -> Damage:
+    def change(model: TenantModel) -> None:
+        if {role, member} & {NAMES.readonly} <= {*model.catalogue.roles}:
+            one = Membership(role, member)
+            model.catalogue = replace(model.catalogue, memberships=model.catalogue.memberships | {one})
+
+    return Damage(f"{role} lent to {member}", change)
+
+
 FOREIGN = ForeignGrant("table", "t_other.things", "t_other_owner", LOGIN)
 DAMAGES = (
     *(_drop(role) for role in (*NAMES.group_roles[1:], LOGIN)),
@@ -167,6 +188,12 @@ DAMAGES = (
     _edit_secret(password=""),
     _edit_secret(password="line\nbreak"),
     _edit_secret(host="elsewhere", uri=""),
+    _read(some=True, lacks=True),
+    _read(some=False, lacks=True),
+    _read(some=True, more=True),
+    _lend(NAMES.readonly, "reporting"),
+    _lend(NAMES.readonly, "t_other_login_a"),
+    _lend(NAMES.app, NAMES.readonly),
     Damage("somebody logs in", _log_in),
     Damage("row lost", _lose_row),
     Damage("Secret renamed in the spec", _rename_secret),

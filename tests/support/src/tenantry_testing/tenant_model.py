@@ -11,6 +11,7 @@ from tenantry_operator.apply.tenant import units
 from tenantry_operator.model.backup import JobState, ObservedBackup
 from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.names import OWNER, TENANTS, TenantNames, service_login
+from tenantry_operator.model.reads import Reads
 from tenantry_operator.model.tenant import (
     PUBLIC,
     Catalogue,
@@ -24,10 +25,12 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.database_actions import DatabaseAction
+from tenantry_operator.plan.reader_actions import CloseReader, DropReader, GrantReads, RevokeReads
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
 from tenantry_testing.database_model import Impossible, change_database, from_outside, is_entered
 from tenantry_testing.namespace_model import NamespaceModel
+from tenantry_testing.reader_model import change_reads
 
 
 @dataclass
@@ -103,6 +106,7 @@ class TenantModel:
             do.SetPassword: self._set_password,
             do.Migrate: self._migrate,
             do.RetireLogin: self._retire,
+            DropReader: self._retire,
             do.DropData: self._drop,
             do.CreateRole: self._create_role,
             do.CreateSchema: self._create_schema,
@@ -114,6 +118,10 @@ class TenantModel:
             return
         if isinstance(action, DatabaseAction):
             self.catalogue = change_database(self.catalogue, action, self.desired)
+            return
+        if isinstance(action, GrantReads | RevokeReads | CloseReader):
+            self._role(action.role)
+            self.catalogue = change_reads(self.catalogue, action)
             return
         handler = handlers.get(type(action))
         if handler is not None:
@@ -133,6 +141,7 @@ class TenantModel:
             schema_grants=frozenset(g for g in held.schema_grants if g.grantee != name),
             table_grants=frozenset(g for g in held.table_grants if g.grantee != name),
             default_grants=frozenset(g for g in held.default_grants if g.grantee != name),
+            reads=Reads() if name == self.names.readonly else held.reads,
             foreign=frozenset(g for g in held.foreign if g.grantee != name),
             elsewhere=frozenset(one for one in held.elsewhere if one[0] != name),
             settings_elsewhere=frozenset(one for one in held.settings_elsewhere if one[0] != name),
@@ -300,7 +309,7 @@ class TenantModel:
     def _delete_secret(self, action: do.DeleteSecret) -> None:
         self.secrets.pop(action.observed.name, None)
 
-    def _retire(self, action: do.RetireLogin) -> None:
+    def _retire(self, action: do.RetireLogin | DropReader) -> None:
         self._role(action.role)
         self._role(action.heir)
         if any(grant.grantee == action.role and grant.kind != "policy" for grant in self.catalogue.foreign):

@@ -65,6 +65,10 @@ def a_tenant_that_is(lifecycle: str) -> Deed:
     return prepare
 
 
+def a_tenant_that_is_read(world: FaultWorld, name: str) -> None:
+    a_tenant(world, name, database=READS)
+
+
 def create(world: FaultWorld, name: str) -> None:
     world.apply(name)
 
@@ -177,11 +181,15 @@ class Scenario:
 
 
 OVERLAP = "2s"
+READS = {"readOnlyRole": "Enabled"}
 LIMITS = {"connectionLimit": 7, "settings": {"statement_timeout": "9s", "work_mem": "8MB"}}
 
 SCENARIOS = (
     Scenario("create", create, prepare=nothing),
     Scenario("change limits and settings", change(database=LIMITS)),
+    Scenario("ask for a read-only role", change(database=READS)),
+    Scenario("drop the read-only role", change(database={"readOnlyRole": "Disabled"}), prepare=a_tenant_that_is_read),
+    Scenario("suspend what is read", change(lifecycle="Suspended"), prepare=a_tenant_that_is_read),
     Scenario("rotate", rotate, prepare=a_tenant_with_a_short_overlap, reached=has_rotated),
     Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
     Scenario("suspend", change(lifecycle="Suspended")),
