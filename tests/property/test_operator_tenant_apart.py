@@ -13,6 +13,7 @@ from tenantry_crds.reasons import Reason
 from tenantry_operator.model.drift import DriftRule
 from tenantry_operator.model.names import OWNER, TENANTS, service_login
 from tenantry_operator.model.tenant import (
+    CUT_SHORT,
     PUBLIC,
     Deletion,
     Grant,
@@ -174,6 +175,49 @@ def test_services_connect_while_the_tenant_is_active(lifecycles: list[Lifecycle]
         assert there is not None
         held = Grant(DATABASE, service_login("accounts"), "CONNECT") in there.grants
         assert held is (lifecycle is Lifecycle.ACTIVE)
+
+
+def cut_short(model: TenantModel) -> None:
+    """Leave of the database what a DROP leaves that did not come to its end."""
+    there = model.catalogue.database
+    assert there is not None
+    model.catalogue = replace(model.catalogue, database=replace(there, connection_limit=CUT_SHORT))
+
+
+@given(st.integers(0, 30))
+def test_a_drop_that_is_cut_short_is_done_again(crash: int) -> None:
+    model = provisioned()
+    model.desired = replace(model.desired, deletion=Deletion(Leaving.DELETE, protected=False))
+    for step in in_steps(plan_now(model).actions)[:crash]:
+        model.play_all(step)
+    if model.catalogue.database is not None:
+        cut_short(model)
+    settle(model)
+    assert model.catalogue == TenantModel(model.desired).catalogue
+
+
+def test_data_lost_by_a_drop_that_was_cut_short_is_missed_while_the_tenant_lives() -> None:
+    model = provisioned()
+    cut_short(model)
+    plan = plan_now(model)
+    assert plan.refusal is not None
+    assert (plan.refusal.reason, plan.actions) == (Reason.DATA_MISSING, ())
+    model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+    kept = plan_now(model)
+    assert kept.refusal is not None
+    assert (kept.refusal.reason, kept.actions) == (Reason.DATA_MISSING, ())
+
+
+@given(st.integers(0, 30))
+def test_one_that_nobody_was_ever_in_is_made_again(crash: int) -> None:
+    model = TenantModel(make_desired_apart())
+    for step in in_steps(plan_now(model).actions)[:crash]:
+        model.play_all(step)
+    if model.catalogue.database is None or model.secrets:
+        return
+    cut_short(model)
+    settle(model)
+    assert_kept_apart(model)
 
 
 def lost(model: TenantModel) -> None:

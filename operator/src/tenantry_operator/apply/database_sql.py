@@ -6,7 +6,7 @@ from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection, sql
 
-from tenantry_operator.model.tenant import PUBLIC, Grant
+from tenantry_operator.model.tenant import CUT_SHORT, PUBLIC, Grant
 from tenantry_operator.plan import database_actions as do
 
 Statement = sql.SQL | sql.Composed
@@ -35,6 +35,12 @@ def database_statements(action: do.DatabaseAction) -> Iterator[Statement]:
             )
         case _:
             raise TypeError(f"no transaction for {type(action).__name__}")
+
+
+async def is_cut_short(connection: AsyncConnection[Any], action: do.DropDatabase) -> bool:
+    """Whether an earlier DROP did not come to its end: it is shut, and to alter it ends the session (tried on 15)."""
+    query = "SELECT FROM pg_database WHERE datname = %s AND datconnlimit = %s"
+    return bool((await connection.execute(query, (action.database, CUT_SHORT))).rowcount)
 
 
 def closing_statement(action: do.DropDatabase) -> Statement:

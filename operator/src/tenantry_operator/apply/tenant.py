@@ -8,7 +8,12 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, errors, sql
 
-from tenantry_operator.apply.database_sql import closing_statement, dropping_statement, making_statement
+from tenantry_operator.apply.database_sql import (
+    closing_statement,
+    dropping_statement,
+    is_cut_short,
+    making_statement,
+)
 from tenantry_operator.apply.pool import delete_rows, make
 from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
@@ -164,8 +169,10 @@ async def _make_or_drop(
     if marker_text is not None:
         first.append(_guard(context.names.owner, marker_text))
     first.append(_database_guard(action.database, action.marker_text))
+    if not await is_cut_short(connection, action):
+        first.append(closing_statement(action))
     try:
-        await connection.execute(sql.SQL(";\n").join([*first, closing_statement(action)]))
+        await connection.execute(sql.SQL(";\n").join(first))
     except errors.InvalidTextRepresentation as error:
         raise MarkerChanged(f"the marker on {action.database} or its owner changed meanwhile") from error
     except errors.InvalidCatalogName:

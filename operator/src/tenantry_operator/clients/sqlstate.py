@@ -105,6 +105,8 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], FailureKind, str, str], ...] = tuple(
          FailureKind.AUTH, "AuthenticationFailed", "the server refuses the operator's login"),
         (r"is not currently accepting connections|permission denied for database",
          FailureKind.PERMANENT, "ConnectionRefused", "the database takes no connections from us"),
+        (r"cannot connect to invalid database",
+         FailureKind.PERMANENT, "ConnectionRefused", "a DROP DATABASE of it was cut short"),
         (r"database \".*\" does not exist", FailureKind.MISSING, "DatabaseMissing", "the server has no such database"),
         (r"not currently accepting connections|permission denied for database",
          FailureKind.PRIVILEGE, "PrivilegesMissing", "the database lets the operator's login not in"),

@@ -19,6 +19,9 @@ from tenantry_operator.model.placement import Seat
 from tenantry_operator.model.pool import PoolEntry
 from tenantry_operator.model.reads import Reads
 
+CUT_SHORT: Final = -2
+"""The connection limit by which Postgres, since 15.3, says of a database that a DROP of it did not come to its end."""
+
 PUBLIC: Final = "PUBLIC"
 """The grantee that is everybody."""
 
@@ -169,6 +172,11 @@ class ObservedDatabase:
         """Whether it was made and never opened: a pass that made it died, and nobody has been in it."""
         return not self.open and self.owner == OWNER and self.marker_text is None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a DROP of it was cut short: nobody gets in any more, and to drop it is all that can be done."""
+        return self.connection_limit == CUT_SHORT
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -207,7 +215,7 @@ class Catalogue:
     def is_shut(self) -> bool:
         """Whether there is more than was read: the schemas and all in them are in a database that let nobody in."""
         there = self.database
-        return there is not None and not there.entered and not there.is_begun
+        return there is not None and not there.entered and not there.is_begun and not there.is_lost
 
     @property
     def marker(self) -> Marker | None:

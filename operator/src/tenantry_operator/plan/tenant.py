@@ -19,9 +19,11 @@ from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import whose
 from tenantry_operator.plan.tenant_backup import backup_ended, backup_step
 from tenantry_operator.plan.tenant_database import (
+    can_only_be_dropped,
     database_actions,
     is_missing,
     is_unfinished,
+    missing_database,
     not_to_be_dropped,
     seen_later,
 )
@@ -133,8 +135,7 @@ def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
     if names.owner not in catalogue.roles:
         return [f"role {names.owner}"]
     if is_missing(desired, catalogue):
-        missing = f"database {desired.place.database}"
-        return [missing if catalogue.database is None else f"{missing}, open and with its marker,"]
+        return [missing_database(catalogue, desired.place.database)]
     if catalogue.is_shut:
         return []
     gone = [f"schema {schema}" for schema in desired.layout.schemas if schema not in catalogue.schemas]
@@ -232,6 +233,7 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
     mine = own_part(desired, observed)
     kept = not_to_be_dropped(mine.catalogue) if deletion.leaving is Leaving.DELETE else None
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
+    missing = None if can_only_be_dropped(mine.catalogue, deletion) else missing
     if kept is not None or missing is not None:
         return Plan(refusal=Refusal(*(missing or (Reason.NOT_OURS, str(kept)))), id=identity)
     if mine.catalogue.is_shut and (deletion.leaving is not Leaving.DELETE or deletion.backup is not None):

@@ -11,8 +11,10 @@ from tenantry_operator.model.names import OWNER, SERVICES, service_login
 from tenantry_operator.model.tenant import (
     PUBLIC,
     Catalogue,
+    Deletion,
     DesiredTenant,
     Grant,
+    Leaving,
     Marker,
     ObservedDatabase,
     ObservedTenant,
@@ -54,6 +56,9 @@ def database_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: 
     if name is None:
         return
     there = catalogue.database
+    if there is not None and there.is_lost:
+        yield from database_dropped(catalogue, reason="a DROP of it was cut short")
+        there = None
     if there is None:
         yield MakeDatabase(database=name, owner=OWNER, reason="it is missing")
         there = ObservedDatabase(
@@ -98,11 +103,10 @@ def database_released(desired: DesiredTenant, catalogue: Catalogue, released: Ma
         yield MarkDatabase(database=there.name, marker=released, reason="the Tenant is being deleted")
 
 
-def database_dropped(catalogue: Catalogue) -> Iterator[DatabaseAction]:
+def database_dropped(catalogue: Catalogue, *, reason: str) -> Iterator[DatabaseAction]:
     there = catalogue.database
     if there is not None:
         yield from _owned(there)
-        reason = "the Tenant is being deleted"
         yield DropDatabase(database=there.name, marker_text=there.marker_text, reason=reason)
 
 
@@ -151,9 +155,29 @@ def is_unfinished(desired: DesiredTenant, observed: ObservedTenant) -> bool:
 
 
 def is_missing(desired: DesiredTenant, catalogue: Catalogue) -> bool:
-    """Whether there is no database where the tenant's should be, or one that nobody has ever been in."""
-    own = desired.layout.own_database is not None
-    return own and (catalogue.database is None or catalogue.database.is_begun)
+    """Whether there is no database where the tenant's should be, or one that nobody gets into or has ever been in."""
+    own, there = desired.layout.own_database is not None, catalogue.database
+    return own and (there is None or there.is_begun or there.is_lost)
+
+
+def can_only_be_dropped(catalogue: Catalogue, deletion: Deletion) -> bool:
+    """Whether the data is lost and was not to be kept: then what is left of it goes, and is not missed.
+
+    Of what is backed up before, nothing is dropped until that is done; this is not it.
+    """
+    there = catalogue.database
+    at_once = deletion.leaving is Leaving.DELETE and deletion.backup is None
+    return at_once and there is not None and there.is_lost
+
+
+def missing_database(catalogue: Catalogue, name: str) -> str:
+    """Name the database that `is_missing`."""
+    there = catalogue.database
+    if there is None:
+        return f"database {name}"
+    if there.is_lost:
+        return f"database {name}, of which a DROP was cut short, so that Postgres lets nobody in again,"
+    return f"database {name}, open and with its marker,"
 
 
 def seen_later(catalogue: Catalogue) -> str | None:

@@ -119,7 +119,7 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     yield from _close(names, catalogue)
     yield from _revoke_foreign(catalogue, *roles)
     yield from _leave_databases(catalogue, *roles)
-    yield from database_dropped(catalogue)
+    yield from database_dropped(catalogue, reason=LEAVES)
     policies = {grant.owner for grant in catalogue.foreign if grant.kind == "policy"}
     yield from leaving(desired, catalogue, reason=LEAVES)
     # The owner bears the marker, so it goes last.

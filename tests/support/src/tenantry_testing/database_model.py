@@ -25,7 +25,7 @@ def is_entered(catalogue: Catalogue, desired: DesiredTenant) -> bool:
     there = catalogue.database
     if desired.layout.own_database is None:
         return True
-    return there is not None and there.open and there.owner == OWNER
+    return there is not None and there.open and there.owner == OWNER and not there.is_lost
 
 
 def from_outside(catalogue: Catalogue, desired: DesiredTenant) -> Catalogue:
@@ -73,6 +73,8 @@ def _changed(there: ObservedDatabase, action: DatabaseAction) -> ObservedDatabas
         return replace(there, owner=action.owner)
     if there.owner != OWNER:
         raise Impossible(f"database {there.name} belongs to {there.owner}")
+    if there.is_lost:
+        raise Impossible(f"cannot alter invalid database {there.name}")
     match action:
         case MarkDatabase(marker=marker):
             return replace(there, marker_text=marker.text())

@@ -105,12 +105,12 @@ class TenantWorld:
         assert self.condition(tenant, "Ready") == ("True", "Provisioned"), tenant["status"]
         return tenant
 
-    async def leave(self, name: str, policy: str, *, protection: str = "Disabled") -> None:
+    async def leave(self, name: str, policy: str, *, protection: str = "Disabled", passes: int = PASSES) -> None:
         """Delete the Tenant with a policy, and reconcile."""
         changes = {"spec": {"deletionPolicy": policy, "deletionProtection": protection}}
         await self.kube.merge_patch(TENANTS, name, changes)
         await self.kube.delete(TENANTS, name)
-        await self.reconcile(name)
+        await self.reconcile(name, passes=passes)
 
     async def apply_run(self, name: str, **spec: Any) -> RawObject:
         """Apply the MigrationRun as a user would; nothing is reconciled yet."""
