@@ -68,6 +68,7 @@ class Reason(StrEnum):
     DATABASE_MISSING = "DatabaseMissing"
     CREDENTIALS_MISSING = "CredentialsMissing"
     TOO_MANY_CONNECTIONS = "TooManyConnections"
+    CONNECTIONS_IN_USE = "ConnectionsInUse"
     VERSION_UNSUPPORTED = "VersionUnsupported"
     PRIVILEGES_MISSING = "PrivilegesMissing"
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"

@@ -291,6 +291,12 @@ TABLE: tuple[Entry, ...] = (
         "Raise max_connections, or end sessions that are not needed.",
     ),
     Entry(
+        Reason.CONNECTIONS_IN_USE,
+        (C.READY, C.REACHABLE, C.DATABASE_READY, C.DELETING),
+        "The operator's own connections to the server were all at work for half a minute. The server has more.",
+        "Wait: it is tried again. If it comes often, raise spec.limits.operatorConnections of the DatabaseServer.",
+    ),
+    Entry(
         Reason.VERSION_UNSUPPORTED,
         (C.READY, C.STALLED),
         "The server is older than Postgres 15.",

@@ -103,6 +103,10 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
         "psql -h <host> -U <administrator> -d postgres -c 'SELECT usename, count(*) FROM pg_stat_activity GROUP BY 1'",
         "psql -h <host> -U <administrator> -d postgres -c 'SHOW max_connections'",
     ),
+    R.CONNECTIONS_IN_USE: (
+        _SERVER,
+        'kubectl patch databaseserver <server> --type merge -p \'{"spec": {"limits": {"operatorConnections": 16}}}\'',
+    ),
     R.VERSION_UNSUPPORTED: ("psql -h <host> -U <user> -d <database> -c 'SHOW server_version'",),
     R.PRIVILEGES_MISSING: (
         _SERVER,

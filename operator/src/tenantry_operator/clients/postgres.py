@@ -285,7 +285,7 @@ async def _acquire(pool: _Pool, turn: asyncio.Semaphore) -> None:
             await turn.acquire()
     except TimeoutError as error:
         message = f"all {pool.address.max_connections} connections to {pool.address.name} are in use"
-        raise ServerUnreachable(Failure(FailureKind.TRANSIENT, "TooManyConnections", message)) from error
+        raise ServerUnreachable(Failure(FailureKind.TRANSIENT, "ConnectionsInUse", message)) from error
 
 
 def _reusable(pool: _Pool, database: str) -> Connection | None:

@@ -362,7 +362,7 @@ def _unreachable(error: DatabaseError) -> Problem:
     if failure.kind is FailureKind.UNREACHABLE and problem.reason is Reason.DATABASE_ERROR:
         return Problem(Reason.NOT_REACHABLE, failure.message)
     # A database may be made, a password set: it is tried again without anybody telling us.
-    return Problem(problem.reason, failure.message, lasting=failure.kind is not FailureKind.UNREACHABLE)
+    return Problem(problem.reason, failure.message, lasting=not failure.transient)
 
 
 def _with_room(

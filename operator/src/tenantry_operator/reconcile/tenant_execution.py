@@ -57,6 +57,7 @@ REASONS = {
     "AuthenticationFailed": Reason.AUTHENTICATION_FAILED,
     "TlsFailed": Reason.TLS_FAILED,
     "DatabaseMissing": Reason.DATABASE_MISSING,
+    "ConnectionsInUse": Reason.CONNECTIONS_IN_USE,
     "TooManyConnections": Reason.TOO_MANY_CONNECTIONS,
     "NameNotResolved": Reason.NAME_NOT_RESOLVED,
     "PrivilegesMissing": Reason.PRIVILEGES_MISSING,
@@ -233,7 +234,7 @@ class TenantExecution:
         try:
             return await self._elsewhere(action, desired)
         except DatabaseError as error:
-            if error.failure.kind is FailureKind.UNREACHABLE:
+            if error.failure.transient:
                 raise
             roles = ", ".join(action.roles)
             said = f"{roles} own something, or hold privileges, in database {action.database}: {error.failure.message}"

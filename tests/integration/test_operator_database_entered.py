@@ -1,17 +1,22 @@
-"""A DROP DATABASE that is cut short leaves a database that nobody gets into and that can only be dropped again."""
+"""What keeps the operator out of a tenant's database, and what it makes of that.
+
+A DROP DATABASE that was cut short leaves one that nobody gets into and that can only be dropped again; our own
+connections that are all at work say nothing about a database.
+"""
 
 import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 import pytest
 from psycopg import errors
 
+from tenantry_operator.clients import postgres
 from tenantry_operator.clients.kube import TENANTS
-from tenantry_testing.tenant_world import TenantWorld
+from tenantry_testing.tenant_world import SERVER, TenantWorld
 
 APART: Final = {"isolation": "Database"}
 CHECKPOINTER: Final = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
@@ -83,3 +88,25 @@ async def test_a_drop_that_was_cut_short_is_done_again(world: TenantWorld) -> No
     await world.leave("beta", "Delete")
     assert await world.kube.get(TENANTS, "beta") is None
     assert world.names_on_server("beta") == set()
+
+
+async def test_a_database_is_not_taken_for_shut_while_our_own_connections_are_at_work(
+    world: TenantWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.provision("acme", **APART)
+    await world.settle()
+    monkeypatch.setattr(postgres, "WAIT_LIMIT", 0.1)
+    address = await world.addresses.address(SERVER)
+    before = world.fetch("SELECT datallowconn, datacl, datconnlimit FROM pg_database WHERE datname = 't_acme'")
+    async with AsyncExitStack() as busy:
+        for _ in range(address.max_connections // 2):
+            await busy.enter_async_context(world.servers.connection(address, database="postgres"))
+        world.execute("ALTER ROLE t_acme_login_a CONNECTION LIMIT 3")
+        assert await world.sweep() == {"acme"}
+        tenant = await world.tenant("acme")
+        assert world.condition(tenant, "Ready") == ("False", "ConnectionsInUse")
+        assert world.condition(tenant, "Stalled") == ("False", "Reconciled")
+    await world.settle()
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    after = world.fetch("SELECT datallowconn, datacl, datconnlimit FROM pg_database WHERE datname = 't_acme'")
+    assert after == before
