@@ -1,11 +1,17 @@
 """The guards of the pool: what a hand takes away is put back, and what a tenant or a service tries is refused."""
 
+import asyncio
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from tenantry_migrations import TENANT, move_statements
+from tenantry_operator.model.pool import POOL_ROLES
+from tenantry_testing.histories import EXPAND, tenant_history, write_history
 from tenantry_testing.pool_world import POOL_ROLE, pooled, seen_by, service_login
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -94,6 +100,41 @@ async def test_a_hole_that_only_an_administrator_can_close_is_told_by_the_server
     world.execute("ALTER TABLE tenantry_pool.users OWNER TO tenantry_owner", "DROP ROLE stranger")
     await world.reconcile_server()
     assert world.condition(await world.server(), "Ready") == ("True", "Connected")
+
+
+SHIPPED = TENANT.head
+HELD = "SELECT FROM pg_locks WHERE relation = 'pg_policy'::regclass AND NOT granted"
+
+
+async def test_a_pool_that_is_moved_while_it_is_looked_at_is_not_put_back(world: TenantWorld, tmp_path: Path) -> None:
+    """The version is read before the move and the guards after it: those of the new table look like a stranger's."""
+    await pooled(world, "acme")
+    with tenant_history(write_history(tmp_path)), world.administrator() as connection:
+        await world.reconcile_server()
+        told = await world.events("primary")
+        await move_under_a_pass(world, connection)
+        assert await world.events("primary") == told
+        assert world.condition(await world.server(), "Ready") == ("True", "Connected")
+        guarded = world.fetch(DUMP)
+        assert ("policy", "pool_accounts") in {row[:2] for row in guarded if "notes" in str(row[2])}
+        await world.reconcile_server()
+        assert world.fetch(DUMP) == guarded
+        assert await world.events("primary") == told
+
+
+async def move_under_a_pass(world: TenantWorld, connection: psycopg.Connection[Any]) -> None:
+    """Begin a pass over the server, and move the pool when the pass has read the version and waits for the rest."""
+    with connection.transaction():
+        connection.execute("LOCK TABLE pg_policy")
+        passing = asyncio.create_task(world.reconcile_server(passes=1))
+        for _ in range(600):
+            if connection.execute(HELD).rowcount:
+                break
+            await asyncio.sleep(0.05)
+        for statement in move_statements(SHIPPED, EXPAND, roles=POOL_ROLES):
+            connection.execute(statement)
+        assert not passing.done()
+    await passing
 
 
 NOTHING = (

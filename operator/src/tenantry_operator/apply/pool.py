@@ -52,6 +52,8 @@ class Mended:
 
     done: tuple[plan.PoolAction, ...]
     failures: tuple[Failure, ...] = ()
+    moved: bool = False
+    """Whether the pool was found at another revision than the rest was for."""
 
 
 async def make(connection: Connection, to: str) -> None:
@@ -88,8 +90,11 @@ async def move(connection: Connection, to: str, *, lock_timeout: str, seconds: f
             await connection.execute(statement)
 
 
-async def mend(connection: Connection, actions: Sequence[plan.PoolAction]) -> Mended:
-    """Do each action in a transaction of its own: one that is refused to us keeps no other from being done."""
+async def mend(connection: Connection, actions: Sequence[plan.PoolAction], *, version: str) -> Mended:
+    """Do each action in a transaction of its own: one that is refused to us keeps no other from being done.
+
+    `version` is what the actions were planned for. Once the pool is moved, what should be done is another question.
+    """
     done: list[plan.PoolAction] = []
     failures: list[Failure] = []
     for action in actions:
@@ -97,6 +102,8 @@ async def mend(connection: Connection, actions: Sequence[plan.PoolAction]) -> Me
             async with connection.transaction():
                 await connection.execute(LIMITS)
                 await lock_pool(connection)
+                if await pool_version(connection) != version:
+                    return Mended(tuple(done), tuple(failures), moved=True)
                 for statement in _mending(action):
                     await connection.execute(statement)
         except psycopg.Error as error:
