@@ -8,6 +8,7 @@ import pytest
 from tenantry_crds import names as api
 from tenantry_migrations import POOL, TENANT
 from tenantry_operator.apply import pool as apply_pool
+from tenantry_operator.apply import pool_writers
 from tenantry_operator.clients.kube import TENANTS
 from tenantry_testing.histories import CONTRACT, EXPAND, tenant_history, write_history
 from tenantry_testing.pool_world import (
@@ -23,6 +24,7 @@ from tenantry_testing.tenant_world import TenantWorld
 
 ROLES = "SELECT rolname FROM pg_roles WHERE rolname ~ '^[ts]_' ORDER BY 1"
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^([ts]_|tenantry)' ORDER BY 1"
+LATE = "INSERT INTO tenantry_pool.users (id, tenant_id, email) VALUES (gen_random_uuid(), %s, 'late@acme')"
 ROW = """
 SELECT isolation, schema, database, state, version FROM tenantry.tenants WHERE name = 'acme' AND state <> 'deleted'
 """
@@ -140,6 +142,30 @@ async def test_delete_takes_the_tenants_rows_and_nobody_elses(
     assert names(world, ROLES) == ["t_beta_login_a", "t_beta_owner"]
     assert world.fetch(ROW, database="tenantry") == []
     assert await seen_by(world, "beta") == ["ada@beta"]
+
+
+async def test_what_an_open_transaction_wrote_goes_too(world: TenantWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has written before access is taken, another looks at the directory as it was and writes after it."""
+    monkeypatch.setattr(pool_writers, "END_WITHIN", 0.1)
+    ids = await pooled(world, "acme", "beta")
+    for isolation in (psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ):
+        early = isolation is psycopg.IsolationLevel.READ_COMMITTED
+        with await service_login(world) as connection:
+            connection.isolation_level = isolation
+            with connection.transaction():
+                connection.execute("SET LOCAL ROLE tenantry_pool_accounts")
+                connection.execute("SELECT set_config('app.tenant', %s, true)", (ids["acme"],))
+                if early:
+                    connection.execute(LATE, (ids["acme"],))
+                await world.leave("acme", "Delete")
+                said = world.message(await world.tenant("acme"), "Deleting")
+                assert f"session {connection.info.backend_pid} of tenantry_svc_accounts_1" in said
+                if not early:
+                    connection.execute(LATE, (ids["acme"],))
+        await world.reconcile("acme")
+        assert await world.kube.get(TENANTS, "acme") is None
+        assert all_emails(world) == ["ada@beta"]
+        ids |= await pooled(world, "acme")
 
 
 async def test_rows_under_another_marker_are_not_deleted(world: TenantWorld) -> None:

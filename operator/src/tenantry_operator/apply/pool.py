@@ -16,6 +16,7 @@ from tenantry_migrations import (
     move_statements,
     pool_version,
 )
+from tenantry_operator.apply.pool_writers import writers_ended
 from tenantry_operator.apply.tenant_sql import Context, Statement, borrow, give_back, grantee, statements, word
 from tenantry_operator.clients.sqlstate import Failure, classify
 from tenantry_operator.model.names import TenantNames
@@ -140,8 +141,10 @@ def _statement(action: plan.DropPolicy | plan.GrantOnFunction | plan.RevokeOnFun
 async def delete_rows(connection: Connection, action: LeavePool, *, first: Sequence[Statement]) -> None:
     """Delete a tenant's rows, in transactions of their own that each begin with `first`, until none is left.
 
-    Row security lets the owner reach the rows of the tenant that it names, and no others.
+    Row security lets the owner reach the rows of the tenant that it names, and no others. A row that an open
+    transaction has written is not seen, so that is waited for. Raises WritersRemain.
     """
+    await writers_ended(connection)
     cursor = await connection.execute(TABLES, (TENANT_ID, POOL_SCHEMA))
     for (table,) in await cursor.fetchall():
         deletion = sql.SQL(

@@ -15,6 +15,7 @@ from tenantry_operator.apply.database_sql import (
     making_statement,
 )
 from tenantry_operator.apply.pool import delete_rows, make
+from tenantry_operator.apply.pool_writers import WritersRemain
 from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
     CannotRevoke,
@@ -91,7 +92,7 @@ async def apply_on_server(
     for unit in units(actions):
         try:
             oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
-        except (psycopg.Error, CannotRevoke, MarkerChanged, SessionsRemain) as error:
+        except (psycopg.Error, CannotRevoke, MarkerChanged, SessionsRemain, WritersRemain) as error:
             failed.append(Failed(unit, _failure(error)))
             if not isinstance(unit[0], do.NOT_OURS_TO_UNDO) and not isinstance(error, CannotRevoke):
                 break
@@ -106,6 +107,8 @@ def _failure(error: Exception) -> Failure:
         return Failure(FailureKind.TRANSIENT, "Conflict", str(error))
     if isinstance(error, SessionsRemain):
         return Failure(FailureKind.TRANSIENT, "InUse", str(error))
+    if isinstance(error, WritersRemain):
+        return Failure(FailureKind.TRANSIENT, "TransactionOpen", str(error))
     if isinstance(error, CannotRevoke):
         return Failure(FailureKind.PRIVILEGE, "PrivilegesMissing", str(error))
     failure = classify(error)

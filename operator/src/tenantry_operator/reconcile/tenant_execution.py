@@ -58,6 +58,7 @@ REASONS = {
     "TlsFailed": Reason.TLS_FAILED,
     "DatabaseMissing": Reason.DATABASE_MISSING,
     "ConnectionsInUse": Reason.CONNECTIONS_IN_USE,
+    "TransactionOpen": Reason.LOCKED,
     "TooManyConnections": Reason.TOO_MANY_CONNECTIONS,
     "NameNotResolved": Reason.NAME_NOT_RESOLVED,
     "PrivilegesMissing": Reason.PRIVILEGES_MISSING,
