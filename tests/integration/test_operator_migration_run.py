@@ -17,6 +17,7 @@ from tenantry_testing.tenant_world import TenantWorld
 COUNT = 20
 NAMES = [f"customer-{number:02}" for number in range(COUNT)]
 SHIPPED = "t0001"
+WAITING = "SELECT FROM pg_locks WHERE relation = 'tenantry.tenants'::regclass AND NOT granted"
 
 
 @pytest.fixture
@@ -320,6 +321,33 @@ async def test_the_lock_of_a_tenant_is_held_once_in_a_process_too(world: TenantW
             pass
     async with fence.hold("acme"):
         pass
+
+
+async def test_a_tenant_that_is_made_while_the_revision_is_released_is_moved_too(
+    world: TenantWorld, tmp_path: Path
+) -> None:
+    """Its pass has read what is released, and makes the schema after the run's last Tenant was moved."""
+    await world.apply_tenant("acme")
+    with tenant_history(write_history(tmp_path)), world.administrator("tenantry") as connection:
+        with connection.transaction():
+            connection.execute("LOCK TABLE tenantry.tenants IN SHARE MODE")
+            making = asyncio.create_task(world.reconcile_at_once(["acme"]))
+            for _ in range(600):
+                if connection.execute(WAITING).rowcount:
+                    break
+                await asyncio.sleep(0.05)
+            await world.apply_run("expand", to=EXPAND, phase="expand")
+            await world.reconcile_run("expand")
+            run = await world.migration_run("expand")
+            assert (released(world), run["status"]["phase"]) == (EXPAND, "Running"), run["status"]
+            assert not making.done()
+        await making
+        assert versions(world) == {"acme": SHIPPED}
+        assert counts(await world.migrate("expand", to=EXPAND, phase="expand")) == ("Succeeded", 1, 0, 0, 1)
+        await world.reconcile_once("acme")
+        acme = await world.tenant("acme")
+        assert acme["status"]["migration"] == {"current": EXPAND, "target": EXPAND}
+        assert world.condition(acme, "Ready") == ("True", "Provisioned")
 
 
 async def test_a_server_that_is_away_is_waited_for_and_costs_no_budget(fleet: TenantWorld) -> None:

@@ -29,6 +29,15 @@ LOCK_SPACE = 0x74656E61
 PULSE = 2.0
 """Seconds between looks at whether the locks' connection still lives."""
 
+LOOK = 0.05
+"""Seconds between looks at whether passes have ended."""
+
+HELD = """
+    SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+"""Those of all shards' operators: one registry serves them all."""
+
 SESSIONS = """
     SELECT pid, application_name FROM pg_stat_activity
     WHERE usename = current_user AND pid <> pg_backend_pid() AND application_name LIKE 'tenantry:%'
@@ -98,6 +107,27 @@ class Fence:
                 yield
         finally:
             self._taken.discard(name)
+
+    async def passes_end(self, *, but: str, within: float) -> bool:
+        """Wait until each pass that is under way now has ended; say whether all did within the seconds.
+
+        `but` is what the caller holds itself. Raises FenceError, or DatabaseError when the registry cannot be reached.
+        """
+        connection, clock = await self._open(), asyncio.get_running_loop().time
+        end = clock() + within
+        left = await self._locked(connection) - {_number(but) % 2**32}
+        while left and clock() < end:
+            await asyncio.sleep(LOOK)
+            left &= await self._locked(connection)
+        return not left
+
+    async def _locked(self, connection: Connection) -> set[int]:
+        try:
+            rows = await (await connection.execute(HELD, [LOCK_SPACE])).fetchall()
+        except psycopg.Error as error:
+            self._lose(connection)
+            raise FenceError("the registry's connection was lost") from error
+        return {int(number) for (number,) in rows}
 
     @asynccontextmanager
     async def _held(self, name: str) -> AsyncIterator[None]:

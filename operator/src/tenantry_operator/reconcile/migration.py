@@ -62,6 +62,8 @@ TURN: Final = "MigrationRun/"
 """The lock of the one run that goes; no Tenant can have this name."""
 AGAIN: Final = 1.0
 """Seconds until a run that waits for something looks again."""
+PASSES_END_WITHIN: Final = 2.0
+"""Seconds to wait for the passes over Tenants that are under way; then the run looks again later."""
 TOLD_EVERY: Final = 1.0
 """Seconds between two words on the progress of a run."""
 SHARE_OF_SLICE, SHARE_OF_TENANT = 1 / 6, 0.7
@@ -195,6 +197,7 @@ class MigrationRunReconciler:
         wrong = {one.id: one.version for one in fleet.observed.members if one.copy not in {None, one.version}}
         async with self._servers.connection(registry) as connection:
             await copy_versions(connection, wrong)
+        is_last = False
         while True:
             plan = plan_run(desired, fleet.now())
             match plan:
@@ -207,8 +210,13 @@ class MigrationRunReconciler:
                     async with self._servers.connection(registry) as connection:
                         await release(connection, before=before, to=to)
                     logger.info("a revision was released", extra={"run": run.metadata.name, "revision": to})
-                    # Who was made at the old one meanwhile is moved as well.
+                    fleet, is_last = replace(fleet, observed=replace(fleet.observed, released=to)), False
+                case FinishRun() if not is_last:
+                    # A pass that began before the release makes its Tenant at the old revision: it is moved as well.
+                    if not await self._fence.passes_end(but=TURN, within=PASSES_END_WITHIN):
+                        return await self._pause(body, run, fleet)
                     fleet = await self._look(registry, self._memories.setdefault(run.metadata.uid, Memory()))
+                    is_last = True
                 case FinishRun():
                     return await self._end(body, run, MigrationRunPhase.SUCCEEDED, plan.progress)
                 case StopRun():
