@@ -42,6 +42,7 @@ async def test_a_change_of_the_endpoints_reaches_every_secret_by_one_write(world
     await world.settle()
     # The other one is the Event.
     assert world.writes() == ["PUT", "POST"]
+    assert (await world.events("acme"))[-1][0] == "Updated"
     secret = await world.secret("acme-database")
     assert (secret["URL"], secret["pooler_mode"]) == ("nowhere.invalid:6432", "session")
     assert secret["password"] == direct["password"]

@@ -175,7 +175,7 @@ def test_a_protected_tenant_is_never_dropped(story: list[tuple[str, object]]) ->
         leaving = value if what == "delete" else leaving
         if what != "pass":
             continue
-        deletion = Deletion(Leaving(str(leaving)), protected, leaves) if leaving else None
+        deletion = Deletion(Leaving(str(leaving)), protected=protected, definition_leaves=leaves) if leaving else None
         model.desired = replace(model.desired, deletion=deletion)
         before = (model.catalogue, dict(model.secrets), model.row)
         actions = plan_tenant(model.desired, model.observe()).actions

@@ -218,6 +218,15 @@ def test_a_deployment_scaled_by_hand_is_scaled_back(serving: MemoryCluster) -> N
     assert serving.plan().actions == (ScaleDeployment(name, 2, "2 pods are wanted; it had 0"),)
 
 
+def test_what_the_user_changes_is_told_as_an_update_and_no_repair(serving: MemoryCluster) -> None:
+    serving.body["status"] = {"observedGeneration": serving.body["metadata"]["generation"]}
+    gateway = {"name": "web", "namespace": "edge", "hostname": "other.example"}
+    serving.ask(traffic={"gateway": gateway})
+    (action,) = serving.plan().actions
+    assert isinstance(action, ReplaceChild)
+    assert (action.body["kind"], action.event) == ("HTTPRoute", Reason.UPDATED)
+
+
 def test_what_a_hand_adds_to_the_pods_is_taken_out(serving: MemoryCluster) -> None:
     name = serving.desired.child(serving.desired.revision)
     serving.by_hand("Deployment", name)["spec"]["template"]["spec"]["hostNetwork"] = True

@@ -296,12 +296,7 @@ TABLE: tuple[Entry, ...] = (
         "The operator's own connections to the server were all at work for half a minute. The server has more.",
         "Wait: it is tried again. If it comes often, raise spec.limits.operatorConnections of the DatabaseServer.",
     ),
-    Entry(
-        Reason.VERSION_UNSUPPORTED,
-        (C.READY, C.STALLED),
-        "The server is older than Postgres 15.",
-        "Upgrade the server.",
-    ),
+    Entry(Reason.VERSION_UNSUPPORTED, (C.READY, C.STALLED), "The server is older than Postgres 15.", "Upgrade it."),
     Entry(
         Reason.PRIVILEGES_MISSING,
         (C.READY, C.STALLED, C.PRIVILEGES_SUFFICIENT, C.DATABASE_READY, C.DELETING),

@@ -1,16 +1,18 @@
-"""A history: one line of Alembic revisions, rendered to SQL text without a database."""
+"""A history: one line of Alembic revisions, rendered to SQL text without a database.
+
+Alembic is imported at the first use of a history: most commands use none, and to import it takes longer than they do.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
-
-from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError
+from typing import TYPE_CHECKING, Final
 
 from tenantry_migrations.errors import NotAnUpgrade, UnknownRevision, WrongHistory
-from tenantry_migrations.offline import render_script
+
+if TYPE_CHECKING:
+    from alembic.script import Script
 
 PHASES: Final = ("expand", "contract")
 
@@ -90,8 +92,11 @@ class History:
             raise UnknownRevision(f"this version knows no revision {revision!r}; its newest is {self.head}") from None
 
     @cached_property
-    def scripts(self) -> tuple[Script, ...]:
+    def scripts(self) -> "tuple[Script, ...]":
         """The scripts, oldest first. Raises WrongHistory."""
+        from alembic.script import ScriptDirectory  # noqa: PLC0415
+        from alembic.util import CommandError  # noqa: PLC0415
+
         directory = ScriptDirectory(self.folder)
         try:
             scripts = list(directory.walk_revisions("base", "heads"))
@@ -119,6 +124,8 @@ class History:
         return tuple(self._step(position) for position in range(len(self.revisions)))
 
     def _step(self, position: int) -> Step:
+        from tenantry_migrations.offline import render_script  # noqa: PLC0415
+
         script = self.scripts[position]
         return Step(
             revision=script.revision,
@@ -134,12 +141,12 @@ class History:
         return _grant_statements(before, self._granted[position], _grants_of(self.scripts[position]))
 
 
-def _grants_of(script: Script) -> Grants:
+def _grants_of(script: "Script") -> Grants:
     grants: Grants = script.module.grants
     return grants
 
 
-def _check_declarations(script: Script) -> None:
+def _check_declarations(script: "Script") -> None:
     """Raise WrongHistory unless the script says its phase and what it grants."""
     if getattr(script.module, "phase", None) not in PHASES:
         raise WrongHistory(f"{script.revision} must declare phase = {' or '.join(map(repr, PHASES))}")

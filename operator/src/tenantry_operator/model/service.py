@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from tenantry_crds import ServiceDeploymentSpec, absent
 from tenantry_crds.names import GROUP, LABEL_REVISION, LABEL_SERVICE_DEPLOYMENT
@@ -23,6 +23,10 @@ ANNOTATION_STAMP = f"{GROUP}/stamp"
 
 ANNOTATION_TARGET_PORT = f"{GROUP}/target-port"
 """On a Deployment: the port of the revision's containers. The next revision may have another while both serve."""
+
+
+NEVER_TOLD: Final = -1
+"""The observedGeneration of a status that no pass has written."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class DesiredService:
     drain_seconds: int
     deadline_seconds: int
     history_limit: int
+    edited: bool = False
+    """Whether the spec was changed since a pass last told of it, as far as the status says."""
 
     def child(self, revision: str) -> str:
         return f"{self.name}-{revision}"
@@ -89,7 +95,13 @@ def desired_service(body: Mapping[str, Any]) -> DesiredService:
         drain_seconds=absent.drain_seconds(spec),
         deadline_seconds=absent.progress_deadline_seconds(spec),
         history_limit=absent.revision_history_limit(spec),
+        edited=_is_edited(body),
     )
+
+
+def _is_edited(body: Mapping[str, Any]) -> bool:
+    told = (body.get("status") or {}).get("observedGeneration", NEVER_TOLD)
+    return bool(told not in {NEVER_TOLD, body["metadata"].get("generation", NEVER_TOLD)})
 
 
 def promotions_of(text: str | None) -> tuple[Promotion, ...]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -251,6 +251,7 @@ class Leaving(StrEnum):
 @dataclass(frozen=True)
 class Deletion:
     leaving: Leaving
+    _: KW_ONLY
     protected: bool
     definition_leaves: bool = False
     """The type itself is being deleted, and that marked every Tenant, whether anybody meant it or not."""

@@ -8,6 +8,7 @@ from psycopg.rows import tuple_row
 
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.catalogue_sql import FOREIGN, FOREIGN_JOINS, READS, READS_JOINS
+from tenantry_operator.observe.marks_of_roles import OF_ROLES, OURS
 
 _FORMATS: Final = TenantNames("%s")
 
@@ -17,13 +18,7 @@ WITH place AS MATERIALIZED (
     FROM unnest(%(keys)s::text[]) AS p(key)
 ), here AS (
     SELECT oid FROM pg_database WHERE datname = current_database()
-), ours AS MATERIALIZED (
-    SELECT p.key, r.oid, r.rolname, r.rolcanlogin, hash_record_extended(ROW(r.rolname::text, r.oid, r.rolcanlogin,
-        r.rolinherit, r.rolconnlimit, r.rolvaliduntil, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication,
-        r.rolbypassrls), 0) AS mark
-    FROM unnest(%(roles)s::text[]) AS f(role) CROSS JOIN place p
-    JOIN pg_roles r ON r.rolname = format(f.role, p.key)::name
-), spaces AS MATERIALIZED (
+), <ours>, spaces AS MATERIALIZED (
     SELECT p.key, n.oid, n.nspname = p.services AS services,
         hash_record_extended(ROW(n.oid, n.nspname::text, pg_get_userbyid(n.nspowner)::text, n.nspacl::text), 1) AS mark
     FROM place p CROSS JOIN LATERAL (VALUES (p.schema), (p.services)) AS w(name)
@@ -48,21 +43,9 @@ WITH place AS MATERIALIZED (
         WHERE m.classid = 'pg_default_acl'::regclass AND a.oid = m.objid AND o.key = m.key
     )
 ), marks AS (
-    SELECT key, mark FROM ours
+    <of roles>
     UNION ALL
     SELECT key, mark FROM spaces
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(pg_get_userbyid(m.member)::text, m), 2)
-    FROM pg_auth_members m JOIN ours o ON o.oid = m.roleid
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(pg_get_userbyid(m.roleid)::text, m), 3)
-    FROM pg_auth_members m JOIN ours o ON o.oid = m.member
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(s.setrole, s.setdatabase, s.setconfig), 4)
-    FROM pg_db_role_setting s JOIN ours o ON o.oid = s.setrole
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(s.objoid, s.description), 5)
-    FROM pg_shdescription s JOIN ours o ON o.oid = s.objoid WHERE s.classoid = 'pg_authid'::regclass
     UNION ALL
     SELECT key, hash_record_extended(
         ROW(oid, relname::text, relkind, pg_get_userbyid(relowner)::text, relacl::text), 6)
@@ -86,14 +69,13 @@ WITH place AS MATERIALIZED (
     JOIN ours w ON w.key = o.key AND w.oid = c.relowner AND w.rolname = format(%(owner)s::text, o.key)::name
     <reads joins>
     WHERE o.rolname = format(%(reader)s::text, o.key)::name GROUP BY o.key, o.oid
-    UNION ALL
-    SELECT DISTINCT o.key, hash_record_extended(ROW(o.oid), 11)
-    FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin
 )
 SELECT key, count(*)::text || ' ' || bit_xor(mark)::text FROM marks GROUP BY key
 """
 MARKS: Final = (
-    _MARKS.replace("<foreign>", FOREIGN)
+    _MARKS.replace("<ours>", OURS)
+    .replace("<of roles>", OF_ROLES)
+    .replace("<foreign>", FOREIGN)
     .replace("<joins>", FOREIGN_JOINS)
     .replace("<reads>", READS)
     .replace("<reads joins>", READS_JOINS)

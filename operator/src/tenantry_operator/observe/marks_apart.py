@@ -7,38 +7,21 @@ from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.observe.marks_of_roles import OF_ROLES, OURS
 
 _FORMATS: Final = TenantNames("%s")
 
 MARKS: Final = """
 WITH place AS MATERIALIZED (
     SELECT key, format(%(database)s::text, key)::name AS database FROM unnest(%(keys)s::text[]) AS p(key)
-), ours AS MATERIALIZED (
-    SELECT p.key, r.oid, r.rolname, r.rolcanlogin, hash_record_extended(ROW(r.rolname::text, r.oid, r.rolcanlogin,
-        r.rolinherit, r.rolconnlimit, r.rolvaliduntil, r.rolsuper, r.rolcreatedb, r.rolcreaterole, r.rolreplication,
-        r.rolbypassrls), 0) AS mark
-    FROM unnest(%(roles)s::text[]) AS f(role) CROSS JOIN place p
-    JOIN pg_roles r ON r.rolname = format(f.role, p.key)::name
-), own AS MATERIALIZED (
+), <ours>, own AS MATERIALIZED (
     SELECT p.key, d.oid, hash_record_extended(ROW(d.oid, d.datname::text, pg_get_userbyid(d.datdba)::text,
         d.datallowconn, d.datistemplate, d.datconnlimit, d.datacl::text), 1) AS mark
     FROM place p JOIN pg_database d ON d.datname = p.database
 ), marks AS (
-    SELECT key, mark FROM ours
+    <of roles>
     UNION ALL
     SELECT key, mark FROM own
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(pg_get_userbyid(m.member)::text, m), 2)
-    FROM pg_auth_members m JOIN ours o ON o.oid = m.roleid
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(pg_get_userbyid(m.roleid)::text, m), 3)
-    FROM pg_auth_members m JOIN ours o ON o.oid = m.member
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(s.setrole, s.setdatabase, s.setconfig), 4)
-    FROM pg_db_role_setting s JOIN ours o ON o.oid = s.setrole
-    UNION ALL
-    SELECT o.key, hash_record_extended(ROW(s.classoid, s.objoid, s.description), 5)
-    FROM pg_shdescription s JOIN ours o ON o.oid = s.objoid WHERE s.classoid = 'pg_authid'::regclass
     UNION ALL
     SELECT o.key, hash_record_extended(ROW(s.classoid, s.objoid, s.description), 5)
     FROM pg_shdescription s JOIN own o ON o.oid = s.objoid WHERE s.classoid = 'pg_database'::regclass
@@ -49,12 +32,9 @@ WITH place AS MATERIALIZED (
     UNION ALL
     SELECT o.key, hash_record_extended(ROW(d.refobjid, d.dbid, d.classid, d.objid, d.objsubid, d.deptype), 7)
     FROM pg_shdepend d JOIN own o ON o.oid = d.dbid WHERE d.refclassid = 'pg_authid'::regclass
-    UNION ALL
-    SELECT DISTINCT o.key, hash_record_extended(ROW(o.oid), 8)
-    FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin
 )
 SELECT key, count(*)::text || ' ' || bit_xor(mark)::text FROM marks GROUP BY key
-"""
+""".replace("<ours>", OURS).replace("<of roles>", OF_ROLES)
 """The same from whichever database of the server it is asked. It changes with all but a privilege that is given in the
 database to a role which holds another on the same object already, or to PUBLIC."""
 

@@ -254,8 +254,13 @@ _STEPS = (_deployment, _labels, _services, _public_service, _route, _scale, _his
 
 
 def _repair(situation: Situation) -> Reason | None:
-    """Once a revision is promoted, and until the next is wanted, only another hand makes writes necessary."""
-    return Reason.REPAIRED if situation.promoted else None
+    """Once a revision is promoted, and until the next is wanted, only a hand makes writes necessary.
+
+    It may be the user's, who changed what makes no revision, such as a hostname.
+    """
+    if not situation.promoted:
+        return None
+    return Reason.UPDATED if situation.desired.edited else Reason.REPAIRED
 
 
 def _ensured(seen: Raw | None, rendered: Raw, reason: str, *, event: Reason | None) -> Iterator[Action]:

@@ -1,4 +1,7 @@
-"""Which spec was applied last: the registry remembers it, so that drift is told from a change of the spec."""
+"""Which spec was applied last, and where: the registry remembers it, so that drift is told from what was asked for.
+
+A server that is reached otherwise now, by its endpoints say, is asked for as a change of the spec is.
+"""
 
 import json
 from collections.abc import Callable
@@ -37,7 +40,7 @@ def with_drift_rule(
     desired: DesiredTenant, tenant: Tenant, recorded: str | None, *, build: Callable[[Tenant], DesiredTenant]
 ) -> DesiredTenant:
     """Add what is to be recorded, and what the recorded spec asked for; without a record it is the present one."""
-    rule = DriftRule(absent.drift_policy(tenant.spec) is DriftPolicy.REPORT, applied_text(tenant.spec))
+    rule = DriftRule(absent.drift_policy(tenant.spec) is DriftPolicy.REPORT, _applied(tenant.spec, desired.place))
     if recorded is None or recorded == rule.applied:
         return replace(desired, drift=rule)
     spec = _spec_before(tenant.spec, recorded)
@@ -46,9 +49,10 @@ def with_drift_rule(
     return replace(desired, drift=replace(rule, before=build(tenant.model_copy(update={"spec": spec}))))
 
 
-def applied_text(spec: TenantSpec) -> str:
+def _applied(spec: TenantSpec, place: Place) -> str:
     """Write what of the spec something is made of, and what this version makes of any; the same gives the same text."""
-    return json.dumps({"makes": fingerprint(), "spec": _making(spec)}, sort_keys=True, separators=(",", ":"))
+    said = {"makes": fingerprint(), "spec": _making(spec), "place": _digest(repr(place))}
+    return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
 
 def _making(spec: TenantSpec) -> dict[str, Any]:
@@ -76,7 +80,11 @@ def _fields_that_make_nothing() -> set[str]:
 def fingerprint() -> str:
     """Identify what this version makes of one and the same spec: the plan of a new Tenant."""
     actions = plan_tenant(_specimen(), ObservedTenant()).actions
-    return sha256("\n".join(map(repr, actions)).encode()).hexdigest()[:16]
+    return _digest("\n".join(map(repr, actions)))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _specimen() -> DesiredTenant:

@@ -49,7 +49,7 @@ def desired_tenant(
         reader=absent.read_only_role(spec) is ReadOnlyRole.ENABLED,
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),
-        deletion=Deletion(leaving, protected, backup=backup) if tenant.metadata.is_terminating else None,
+        deletion=Deletion(leaving, protected=protected, backup=backup) if tenant.metadata.is_terminating else None,
         namespace=desired_namespace(spec, names.name),
         isolation=isolation,
         shard=shard_of(tenant.metadata.labels) or None,
