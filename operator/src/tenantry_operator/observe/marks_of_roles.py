@@ -27,4 +27,4 @@ OF_ROLES: Final = """SELECT key, mark FROM ours
     UNION ALL
     SELECT DISTINCT o.key, hash_record_extended(ROW(o.oid), 11)
     FROM ours o JOIN pg_stat_activity a ON a.usesysid = o.oid WHERE NOT o.rolcanlogin"""
-"""The first rows of a mark. The numbers keep two catalogues from cancelling each other out; the others' are 1, 6 to 10 and 12."""
+"""The first rows of a mark. The numbers keep catalogues from cancelling each other out; 1, 6 to 10 and 12 are taken."""
