@@ -88,6 +88,27 @@ def test_drift_that_is_left_is_told_by_its_condition(world: FaultWorld, metric: 
     told()
 
 
+def test_a_hole_and_the_checks_that_see_it_are_counted(world: FaultWorld, metric: Metric) -> None:
+    told = [
+        rises(world, metric, "tenantry_isolation_checks_total", check="catalogue", outcome="held"),
+        rises(world, metric, "tenantry_isolation_checks_total", check="log-in", outcome="held"),
+    ]
+    make(world, "verified")
+    for one in told:
+        one()
+    assert 1.7e9 < metric("tenantry_isolation_checked_timestamp_seconds", check="log-in") < 1e10
+    told = [
+        rises(world, metric, "tenantry_isolation_holes_total", hole="Schema"),
+        rises(world, metric, "tenantry_conditions", kind="Tenant", condition="IsolationVerified", status="False"),
+    ]
+    world.execute("CREATE SCHEMA shared", "GRANT CREATE ON SCHEMA shared TO PUBLIC")
+    try:
+        for one in told:
+            one()
+    finally:
+        world.execute("DROP SCHEMA shared")
+
+
 def test_rotations_and_lost_secrets_are_counted_and_the_oldest_is_told(world: FaultWorld, metric: Metric) -> None:
     make(world, "rotated", credentials={"rotation": {"interval": "0s", "overlap": "1s"}})
     oldest = metric("tenantry_oldest_rotation_timestamp_seconds", credentials_ready="True")

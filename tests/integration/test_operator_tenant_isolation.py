@@ -1,98 +1,27 @@
 """One tenant's login and owner reach nothing of another tenant, nothing of the services, nothing of the server."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from tenantry_testing.escapes import FURNISHED, MINE, MODES, OTHERS, attempts
 from tenantry_testing.postgres import Login
 from tenantry_testing.tenant_world import TenantWorld
 
-REFUSED = (
-    psycopg.errors.InsufficientPrivilege,
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.InvalidSchemaName,
-    psycopg.errors.DependentObjectsStillExist,
-    psycopg.errors.ObjectNotInPrerequisiteState,
-)
-
-ATTEMPTS = (
-    "SELECT * FROM t_beta.things",
-    "INSERT INTO t_beta.things VALUES (2)",
-    "UPDATE t_beta.things SET id = 3",
-    "DELETE FROM t_beta.things",
-    "TRUNCATE t_beta.things",
-    "DROP TABLE t_beta.things",
-    "ALTER TABLE t_beta.things ADD COLUMN more int",
-    "LOCK TABLE t_beta.things",
-    "COPY t_beta.things TO STDOUT",
-    "CREATE INDEX ON t_beta.things (id)",
-    "CREATE TABLE t_beta.mine (id int)",
-    "CREATE VIEW mine AS SELECT * FROM t_beta.things",
-    "CREATE TABLE mine (id int REFERENCES t_beta.things)",
-    "SELECT nextval('t_beta.numbers')",
-    "SELECT t_beta.secret()",
-    "SELECT NULL::t_beta.mood",
-    "COMMENT ON SCHEMA t_beta IS 'mine'",
-    "DROP SCHEMA t_beta CASCADE",
-    "ALTER SCHEMA t_beta RENAME TO mine",
-    "GRANT ALL ON SCHEMA t_beta TO PUBLIC",
-    "SELECT * FROM s_beta.users",
-    "SELECT * FROM s_beta.schema_version",
-    "INSERT INTO s_beta.users (id, tenant_id, email) VALUES (gen_random_uuid(), gen_random_uuid(), 'x@y')",
-    "SELECT * FROM s_acme.users",
-    "SELECT * FROM s_acme.schema_version",
-    "CREATE TABLE s_acme.mine (id int)",
-    "SET ROLE t_beta_owner",
-    "SET ROLE t_beta_app",
-    "SET ROLE t_beta_ro",
-    "SET ROLE t_beta_migrator",
-    "SET ROLE t_beta_login_a",
-    "SET ROLE s_beta_accounts",
-    "SET ROLE s_acme_accounts",
-    "SET ROLE tenantry_owner",
-    "SET ROLE tenantry_svc_accounts_1",
-    "SET ROLE operator_login",
-    "SET SESSION AUTHORIZATION t_beta_login_a",
-    "GRANT t_beta_app TO t_acme_login_a",
-    "GRANT t_acme_owner TO t_beta_login_a",
-    "ALTER ROLE t_beta_login_a PASSWORD 'x'",
-    "ALTER ROLE t_beta_login_a IN DATABASE app SET search_path = t_acme",
-    "ALTER ROLE t_acme_login_a SUPERUSER",
-    "ALTER ROLE t_acme_login_a CONNECTION LIMIT -1",
-    "CREATE ROLE mine",
-    "DROP ROLE t_beta_login_a",
-    "COMMENT ON ROLE t_acme_owner IS 'mine'",
-    "COMMENT ON ROLE t_beta_owner IS 'mine'",
-    "ALTER DEFAULT PRIVILEGES FOR ROLE t_beta_owner GRANT ALL ON TABLES TO t_acme_app",
-    "REASSIGN OWNED BY t_beta_owner TO t_acme_owner",
-    "DROP OWNED BY t_beta_owner",
-    "CREATE SCHEMA mine",
-    "CREATE TABLE public.mine (id int)",
-    "CREATE TEMPORARY TABLE mine (id int)",
-    "CREATE EXTENSION pg_stat_statements",
-    "CREATE PUBLICATION mine FOR ALL TABLES",
-    "ALTER DATABASE app SET statement_timeout = 0",
-    "SELECT pg_read_file('/etc/passwd')",
-    "COPY (SELECT 1) TO PROGRAM 'true'",
-    "SELECT rolpassword FROM pg_authid",
-    "SELECT lo_get((SELECT oid FROM pg_largeobject_metadata LIMIT 1))",
-)
+REFUSED = (psycopg.errors.InsufficientPrivilege,)
 
 
-async def two_tenants(world: TenantWorld) -> dict[str, str]:
+async def two_tenants(world: TenantWorld, isolation: str = "Schema") -> dict[str, str]:
     """Provision both; beta has something of each kind. Return acme's Secret."""
-    for name in ("acme", "beta"):
-        await world.provision(name, database={"readOnlyRole": "Enabled"})
+    more = {} if isolation == "Pooled" else {"database": {"readOnlyRole": "Enabled"}}
+    for name in (MINE, OTHERS):
+        await world.provision(name, isolation=isolation, **more)
     with world.login(await world.secret("beta-database")) as connection:
-        connection.execute("SELECT lo_create(0)")
-        connection.execute("SET ROLE t_beta_owner")
-        connection.execute("CREATE TABLE things AS SELECT 1 AS id")
-        connection.execute("ALTER TABLE things ADD PRIMARY KEY (id)")
-        connection.execute("CREATE SEQUENCE numbers")
-        connection.execute("CREATE TYPE mood AS ENUM ('good')")
-        connection.execute("CREATE FUNCTION secret() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        for statement in FURNISHED:
+            connection.execute(statement)
     return await world.secret("acme-database")
 
 
@@ -107,27 +36,53 @@ def is_refused(connection: psycopg.Connection[Any], statement: str, *, role: str
     return False
 
 
-@pytest.mark.parametrize("role", ["t_acme_login_a", "t_acme_owner"])
-async def test_a_tenant_reaches_nothing_of_another(world: TenantWorld, role: str) -> None:
-    secret = await two_tenants(world)
-    with world.login(secret) as connection:
-        reached = [attempt for attempt in ATTEMPTS if not is_refused(connection, attempt, role=role)]
-    assert reached == []
-    assert len(ATTEMPTS) >= 30
+ROLES = ("t_acme_login_a", "t_acme_owner")
 
 
-async def test_the_attempts_succeed_where_the_wall_is_down(world: TenantWorld) -> None:
-    """The same attempts, made by one who may: so that none of them fails for another reason than the wall."""
-    secret = await two_tenants(world)
-    world.execute(
-        "GRANT t_acme_owner, t_beta_owner, tenantry_owner TO t_acme_login_a",
-        "GRANT CREATE ON DATABASE app TO t_acme_login_a",
-    )
+def reached(world: TenantWorld, secret: dict[str, str], attempts: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what gets through, as the login and as the owner; each attempt is undone."""
     with world.login(secret) as connection:
-        # A COPY that is allowed waits for its data to be read.
-        reading = [one for one in ATTEMPTS[:22] if "COPY" not in one]
-        refused = [attempt for attempt in reading if is_refused(connection, attempt)]
-    assert refused == []
+        return [(role, one) for role in ROLES for one in attempts if not is_refused(connection, one, role=role)]
+
+
+@pytest.mark.parametrize("isolation", MODES)
+async def test_a_tenant_reaches_nothing_of_another(world: TenantWorld, isolation: str) -> None:
+    secret = await two_tenants(world, isolation)
+    tried = attempts(isolation)
+    assert reached(world, secret, tried) == []
+    assert len(tried) >= 30
+
+
+@pytest.mark.parametrize("isolation", MODES)
+async def test_each_guard_is_what_refuses_and_its_removal_is_noticed(world: TenantWorld, isolation: str) -> None:
+    """Without its guard each attempt gets through, so none of them is refused for another reason."""
+    secret = await two_tenants(world, isolation)
+    await world.settle()
+    for guard in MODES[isolation]:
+        world.execute(*guard.removed)
+        # A COPY that is let through waits for its data to be read.
+        tried = [one for one in guard.attempts if not one.startswith("COPY t_")]
+        got_through = {one for _, one in reached(world, secret, tried)}
+        assert got_through == set(tried), f"refused without its guard {guard}: {set(tried) - got_through}"
+        await world.reconcile_server()
+        for _ in range(3):
+            await world.sweep()
+        tenant = await world.tenant(MINE)
+        if guard.repaired:
+            assert reached(world, secret, guard.attempts) == [], guard
+            assert world.condition(tenant, "IsolationVerified") == ("True", "Verified"), (guard, tenant["status"])
+        else:
+            assert world.condition(tenant, "IsolationVerified") == ("False", "IsolationBroken"), guard
+            assert world.condition(tenant, "Ready") == ("False", "PrivilegesMissing"), guard
+
+
+async def test_schema_and_table_are_two_walls(world: TenantWorld) -> None:
+    secret = await two_tenants(world)
+    reading = ["SELECT * FROM t_beta.things", "INSERT INTO t_beta.things VALUES (2)"]
+    world.execute("GRANT ALL ON t_beta.things TO PUBLIC")
+    assert reached(world, secret, reading) == []
+    world.execute("REVOKE ALL ON t_beta.things FROM PUBLIC", "GRANT USAGE ON SCHEMA t_beta TO PUBLIC")
+    assert reached(world, secret, reading) == []
 
 
 async def test_a_login_does_not_connect_to_the_registry(world: TenantWorld) -> None:
@@ -177,8 +132,8 @@ async def test_a_service_in_a_tenants_role_sees_that_tenant_only(world: TenantWo
             "INSERT INTO s_acme.users (id, tenant_id, email) SELECT id, id, 'a@b' FROM gen_random_uuid() id"
         )
         assert connection.execute("SELECT email FROM s_acme.users").fetchall() == [("a@b",)]
-        attempts = (*SERVICE_ATTEMPTS[1:5], "TRUNCATE s_acme.users", "DROP TABLE s_acme.users")
-        assert [one for one in attempts if not is_refused(connection, one, role="s_acme_accounts")] == []
+        tried = (*SERVICE_ATTEMPTS[1:5], "TRUNCATE s_acme.users", "DROP TABLE s_acme.users")
+        assert [one for one in tried if not is_refused(connection, one, role="s_acme_accounts")] == []
 
 
 async def test_a_service_reads_the_registry_and_writes_nothing_in_it(world: TenantWorld) -> None:

@@ -20,6 +20,7 @@ READS = (
     "SET LOCAL lock_timeout TO '3s'; SET LOCAL statement_timeout TO '60s'",
     "SELECT $$; DROP TABLE x; $$, $tag$ it's $tag$",
     "SELECT E'a\\'; DROP TABLE x; --'",
+    "BEGIN READ ONLY; DO $$ BEGIN NULL; END $$; ROLLBACK",
 )
 WRITES = (
     "CREATE ROLE x",
@@ -28,6 +29,7 @@ WRITES = (
     "SELECT pg_terminate_backend(pid, $1) FROM pg_stat_activity",
     "SELECT lo_unlink(o) FROM unnest('{1}'::oid[]) o",
     "DO $$ BEGIN NULL; END $$",
+    "BEGIN READ ONLY; ROLLBACK; DO $$ BEGIN NULL; END $$",
     "NOTIFY x",
     "COMMENT ON ROLE x IS 'y'",
     '"odd";',

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 from tenantry_migrations import POOL
-from tenantry_operator.model.names import OWNER, service_login
+from tenantry_operator.model.names import OWNER, TenantNames, service_login
 from tenantry_operator.model.pool import POOL_CUSTOMERS, POOL_SCHEMA, pool_role
 from tenantry_operator.model.pool_catalogue import PoolCatalogue, PoolPolicy, PoolTable, pool_members
 from tenantry_operator.model.tenant import Grant, Membership, Role
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import pool as plan
+from tenantry_operator.plan.pool_isolation import pool_ways
+from tenantry_operator.plan.tenant_isolation import find_holes
 from tenantry_operator.reconcile.pool_desired import pool_shape
 
 SHAPE = pool_shape(POOL.head)
@@ -116,3 +118,17 @@ def test_of_a_pool_of_a_newer_version_only_the_roles_are_kept() -> None:
 def test_a_table_that_is_gone_is_not_made_anew() -> None:
     gone = replace(WHOLE, tables={}, policies=frozenset(), table_grants=frozenset())
     assert plan.plan_pool(SHAPE, gone) == ()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_opens_the_pool_is_a_way_for_each_of_its_tenants_and_what_is_missing_is_none(damage: str) -> None:
+    made, kind = DAMAGES[damage]
+    ways = pool_ways(plan.plan_pool(SHAPE, made()))
+    assert bool(ways) is (kind not in (plan.GrantOnFunction, do.GrantMembership, do.GrantOnTable, do.GrantOnSchema))
+    for hole in find_holes(TenantNames("acme"), ways, (), None):
+        assert hole.kind == "PoolGuard"
+        assert "DatabaseServer" in hole.remedy
+
+
+def test_a_whole_pool_opens_no_way() -> None:
+    assert pool_ways(plan.plan_pool(SHAPE, WHOLE)) == frozenset()

@@ -13,6 +13,7 @@ from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.tenant import RowState
 from tenantry_operator.plan.actions import CreateRole, RecordTenant, WriteMarker
 from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_isolation import Hole, IsolationVerdict
 from tenantry_operator.plan.tenant_rotation import Rotation
 from tenantry_operator.plan.tenant_status import TenantVerdict, tenant_status
 from tenantry_operator.reconcile.tenant_events import events_of, moved_to
@@ -70,6 +71,18 @@ def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
     times = {one["type"]: one["lastTransitionTime"] for one in second["conditions"]}
     assert times["Ready"] == "2026-01-02T03:04:05Z"
     assert times["Stalled"] == "2026-01-02T04:00:00Z"
+
+
+def test_isolation_is_verified_since_its_verdict() -> None:
+    good = replace(GOOD, isolation=IsolationVerdict())
+    first = after(good)
+    assert shown(first)["IsolationVerified"] == ("True", "Verified")
+    assert first["verifiedAt"] == "2026-01-02T03:04:05Z"
+    assert after(good, make_tenant(first), now=LATER) == first
+    broken = after(replace(good, isolation=IsolationVerdict((Hole("Role", "x", "y"),))), make_tenant(first), now=LATER)
+    assert shown(broken)["IsolationVerified"] == ("False", "IsolationBroken")
+    assert "verifiedAt" not in broken
+    assert after(good, make_tenant(broken), now=LATER)["verifiedAt"] == "2026-01-02T04:00:00Z"
 
 
 def test_what_a_pass_did_not_learn_stays() -> None:

@@ -21,6 +21,7 @@ class ConditionType(StrEnum):
     CREDENTIALS_READY = "CredentialsReady"
     MIGRATIONS_UP_TO_DATE = "MigrationsUpToDate"
     DRIFT_DETECTED = "DriftDetected"
+    ISOLATION_VERIFIED = "IsolationVerified"
     SUSPENDED = "Suspended"
     NAMESPACE_READY = "NamespaceReady"
     DELETING = "Deleting"

@@ -6,7 +6,8 @@ from pydantic import JsonValue
 
 from tenantry_crds.kinds import KINDS, Kind
 from tenantry_crds.names import API_VERSION
-from tenantry_crds.reasontable import TABLE, Entry
+from tenantry_crds.reasonentry import Entry
+from tenantry_crds.reasontable import TABLE
 from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_crds.schema import Schema, crd_schema
 

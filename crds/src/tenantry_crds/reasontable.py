@@ -1,28 +1,18 @@
 """The one table of condition and event reasons: what each means and what a person does about it."""
 
-from dataclasses import dataclass
-
 from tenantry_crds.conditions import ConditionType as C
+from tenantry_crds.reasonentry import Entry
 from tenantry_crds.reasons import Reason
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row of the table; `conditions` is empty for a reason that only Events carry."""
-
-    reason: Reason
-    conditions: tuple[C, ...]
-    meaning: str
-    remedy: str = "Nothing."
-
 
 _WAIT = "Wait; the operator goes on by itself."
 _OPEN = "Nothing; spec.lifecycle Active gives access back."
 _CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
+_RELEASING = (C.READY, C.RECONCILING, C.PROGRESSING)
 
 _LOOKED_AT = (
     C.READY, C.DATABASE_READY, C.CREDENTIALS_READY, C.MIGRATIONS_UP_TO_DATE, C.DRIFT_DETECTED,
     C.SUSPENDED, C.NAMESPACE_READY, C.REACHABLE, C.PRIVILEGES_SUFFICIENT, C.CAPACITY_AVAILABLE,
+    C.ISOLATION_VERIFIED,
 )  # fmt: skip
 
 TABLE: tuple[Entry, ...] = (
@@ -41,6 +31,11 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
     Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
+    Entry(
+        Reason.VERIFIED,
+        (C.ISOLATION_VERIFIED,),
+        "The catalogue shows no way between the tenant and others, and no log-in as the tenant found one.",
+    ),
     Entry(
         Reason.MIGRATED,
         (C.READY,),
@@ -65,22 +60,17 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.RETRYING, (C.RECONCILING,), "The last try failed for a passing cause; the next one follows.", _WAIT),
     Entry(
         Reason.WAITING_FOR_REPLICAS,
-        (C.READY, C.RECONCILING, C.PROGRESSING),
+        _RELEASING,
         "The gaining revision has not enough ready pods yet.",
         "Wait; if it lasts, `kubectl describe` the pods of the revision.",
     ),
     Entry(
         Reason.WAITING_FOR_ROUTE,
-        (C.READY, C.RECONCILING, C.PROGRESSING),
+        _RELEASING,
         "The gateway has not yet accepted the route's newest weights.",
         "Wait; if it lasts, look at the HTTPRoute's status and the gateway's log.",
     ),
-    Entry(
-        Reason.DRAINING,
-        (C.READY, C.RECONCILING, C.PROGRESSING),
-        "The losing revision finishes its last requests.",
-        _WAIT,
-    ),
+    Entry(Reason.DRAINING, _RELEASING, "The losing revision finishes its last requests.", _WAIT),
     Entry(Reason.MIGRATING, (C.READY, C.RECONCILING), "The tenants are being moved, wave by wave.", _WAIT),
     Entry(
         Reason.WAITING_FOR_RUN,
@@ -173,6 +163,19 @@ TABLE: tuple[Entry, ...] = (
         (C.READY, C.STALLED, C.DATABASE_READY),
         "A change by hand took something away that the tenant cannot do without, and driftPolicy is Report.",
         "Put back what the message names, or set spec.driftPolicy to Repair.",
+    ),
+    Entry(
+        Reason.ISOLATION_BROKEN,
+        (C.READY, C.STALLED, C.ISOLATION_VERIFIED),
+        "There is a way between this tenant and others, and the operator may not, or must not, close it by itself.",
+        "Run, as an administrator, what the message names after each way; the next sweep sees that it is closed.",
+    ),
+    Entry(
+        Reason.LOG_IN_REFUSED,
+        (C.ISOLATION_VERIFIED,),
+        "The server refused the log-in with the published credentials, or the tenant's own database lets nobody in, so "
+        "that nothing could be tried.",
+        "Rotate the credentials; if they are refused again, look at the server's pg_hba.conf.",
     ),
     Entry(
         Reason.BEHIND,

@@ -19,6 +19,8 @@ _DOCTOR: Final = "tenantry doctor"
 _REPORT: Final = "tenantry tenant report <tenant>"
 _SECRET: Final = "kubectl -n tenantry-system describe secret <secret>"  # noqa: S105  a command
 _REPAIR: Final = 'kubectl patch tenant <tenant> --type merge -p \'{"spec": {"driftPolicy": "Repair"}}\''
+_NEW_VALUE: Final = '{"metadata": {"annotations": {"tenantry.dev/rotate": "<any new value>"}}}'
+_ROTATE: Final = f"kubectl patch tenant <tenant> --type merge -p '{_NEW_VALUE}'"
 _ACTIVATE: Final = "tenantry tenant resume <tenant>"
 _JOB: Final = "kubectl -n tenantry-system logs job/<job> --tail=50"
 _RUN: Final = "tenantry migrate status <run>"
@@ -42,6 +44,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.SCALED_TO_ZERO: ("kubectl -n <namespace> scale servicedeployment <name> --replicas 2",),
     R.REVISION_PROMOTED: (_RELEASE,),
     R.NO_DRIFT: (_STATUS,),
+    R.VERIFIED: (_STATUS,),
     R.MIGRATED: (_RUN,),
     R.PLANNED: (_RUN, "tenantry migrate sql --to <revision>", _MIGRATE),
     R.AHEAD_OF_RELEASE: ("tenantry migrate status",),
@@ -124,6 +127,8 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.DRIFTED: (_STATUS, _REPAIR),
     R.DRIFT_BREAKS_ISOLATION: (_STATUS, _REPAIR),
     R.DRIFT_BREAKS_TENANT: (_STATUS, _REPAIR),
+    R.ISOLATION_BROKEN: (_STATUS, _REPORT, "psql -h <host> -U <administrator> -d <database> -c '<statement>'"),
+    R.LOG_IN_REFUSED: (_STATUS, _ROTATE),
     R.BEHIND: (_MIGRATE,),
     R.HELD: (_UNHOLD, _MIGRATE),
     R.TENANTS_BEHIND: (_RUN, _MIGRATE),

@@ -368,6 +368,10 @@ class TenantStatus(Part):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["what"]},
         ),
     ] = ()
+    verified_at: Annotated[
+        datetime | None,
+        Field(description="Since when the tenant is verified to be isolated; it changes with the verdict alone."),
+    ] = None
     effective: Annotated[
         TenantEffective | None, Field(description="What holds, including what the spec leaves out.")
     ] = None

@@ -17,7 +17,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LABELS: Final[Mapping[str, str]] = {
     "kind": "Tenant, DatabaseServer, MigrationRun, ServiceDeployment; of objects and of the watch also what belongs to "
     "them",
-    "outcome": "how it ended: `ok` or `done`, `failed`, and what else the metric tells",
+    "outcome": "how it ended: `ok` or `done`, `failed`, of a check `held` or `broken`, and what else the metric tells",
     "error": "what stood in the way: a [reason](reasons.md) of a condition, the word for a failed request (Conflict, "
     "NotFound, Invalid, Forbidden, Gone, ApiUnreachable, ApiError), FenceError, RegistryBehind, NotLeading, Timeout, "
     "or Unexpected, which is a bug",
@@ -27,6 +27,8 @@ LABELS: Final[Mapping[str, str]] = {
     "status": "the HTTP status, or the status of the condition: True, False, Unknown",
     "condition": "a type of condition",
     "crd": "a definition of ours",
+    "check": "`catalogue` or `log-in`",
+    "hole": "a kind of way between tenants, as `View` or `Trial`, or the action that would close it",
     "credentials_ready": "the status of CredentialsReady: True, False, Unknown",
 }
 """The values that a label may have. None of them is the name of a Tenant: there may be ten thousand."""
@@ -60,6 +62,11 @@ class Metrics:
         self.actions = self._counter("actions_total", "Actions of plans, by outcome.", "kind", "action", "outcome")
         self.drift_found = self._counter("drift_found_total", "Changes by hand, by what undoes them.", "action")
         self.drift_repaired = self._counter("drift_repaired_total", "Changes by hand that were undone.", "action")
+        self.isolation_checks = self._counter(
+            "isolation_checks_total", "Checks of a tenant's isolation, by what came of them.", "check", "outcome"
+        )
+        self.isolation_checked = self._gauge("isolation_checked_timestamp_seconds", "When a check last ran.", "check")
+        self.isolation_holes = self._counter("isolation_holes_total", "Ways between tenants, by what they are.", "hole")
         self.migrations = self._counter(
             "tenant_migrations_total", "Attempts of MigrationRuns to move a tenant, by outcome.", "outcome"
         )

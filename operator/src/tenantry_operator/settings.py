@@ -73,6 +73,10 @@ class OperatorSettings(BaseSettings):
     sweep_interval: Seconds = 10
     """From the end of one look at everything to the next one."""
 
+    verify_interval: Seconds = 3600
+    """How often a log-in as each tenant tries to reach others though nothing changed. At most three in a sweep: with
+    more than a thousand tenants a round takes longer."""
+
     pass_timeout: Seconds = 120
     """A pass over one object that takes longer is ended, and tried again later."""
 

@@ -8,7 +8,8 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from tenantry_crds.reasontable import TABLE, Entry
+from tenantry_crds.reasonentry import Entry
+from tenantry_crds.reasontable import TABLE
 from tenantry_crds.runbooks import RUNBOOKS
 from tenantry_operator.cli.failure import FAILED
 from tenantry_operator.cli.options import Output

@@ -150,6 +150,16 @@ class Servers:
             finally:
                 await connection.close()
 
+    @asynccontextmanager
+    async def visit(self, address: ServerAddress, who: ServerAddress) -> AsyncIterator[Connection]:
+        """Lend a connection of another login, which takes one of the server's places. Raises DatabaseError."""
+        async with self._place(address):
+            connection = await self._connect(who, who.database)
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
     async def forget(self, name: str) -> None:
         """Close what is idle to a server that is no longer wanted."""
         pool = self._pools.pop(name, None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tenantry_operator.model.tenant import Grant, Membership, ObservedSecret, Place, Role
+from tenantry_operator.model.tenant import ForeignGrant, Grant, Membership, ObservedSecret, Place, Role
 
 
 def claim(installation: str, server: str) -> str:
@@ -33,6 +33,10 @@ class ServerCatalogue:
     roles: Mapping[str, Role] = field(default_factory=dict)
     memberships: frozenset[Membership] = frozenset()
     """Of the shared roles that the operator and the services belong to; not those of tenants' logins."""
+    strays: frozenset[Membership] = frozenset()
+    """What the group of tenants' logins belongs to, and who belongs to a service's login."""
+    group_grants: frozenset[ForeignGrant] = frozenset()
+    """What the group holds beside privileges on databases and schemas."""
     database_grants: frozenset[Grant] = frozenset()
     public_grants: frozenset[Grant] = frozenset()
     """What PUBLIC may do in the schema public."""

@@ -12,6 +12,7 @@ from tenantry_operator.model.backup import DesiredBackup, ObservedBackup
 from tenantry_operator.model.credentials import DesiredCredentials, RotationNotes
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.endpoints import Endpoints
+from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
@@ -239,6 +240,8 @@ class ObservedTenant:
     """The logins by which somebody is connected; looked up only when there are two."""
     backup: ObservedBackup | None = None
     """The Job that backs the tenant up; looked up only when it is deleted."""
+    ways: frozenset[Exposure] = frozenset()
+    """What opens a way between the tenant and others, beside what the catalogue's facts tell."""
 
 
 class Leaving(StrEnum):

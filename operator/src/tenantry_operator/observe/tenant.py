@@ -73,7 +73,7 @@ def parse_facts(text: str) -> Catalogue:
         default_grants=frozenset(Grant(*fact) for fact in of("default")),
         reads=next((Reads(*fact) for fact in of("reads")), Reads()),
         settings_elsewhere=frozenset((role, database, name) for role, database, name in of("set elsewhere")),
-        foreign=frozenset(map(_foreign, of("foreign"))),
+        foreign=frozenset(map(parse_foreign, of("foreign"))),
         elsewhere=frozenset((role, database) for role, database in of("elsewhere")),
         sessions=frozenset(role for (role,) in of("session")),
         marker_text=next((text for (text,) in of("marker")), None),
@@ -104,7 +104,8 @@ def _database(fact: list[Any]) -> ObservedDatabase:
     )
 
 
-def _foreign(fact: list[Any]) -> ForeignGrant:
+def parse_foreign(fact: list[Any]) -> ForeignGrant:
+    """Read a privilege on an object that is not the holder's from its fact."""
     kind, identity, owner, grantee, givers = fact
     return ForeignGrant(kind, identity, owner, grantee, tuple(givers))
 

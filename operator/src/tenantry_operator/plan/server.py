@@ -207,6 +207,9 @@ def _database(catalogue: ServerCatalogue, database: str, grantees: set[str]) -> 
     held = {grant for grant in catalogue.database_grants if grant.on == database}
     if database not in catalogue.databases:
         held = {Grant(database, PUBLIC, "CONNECT"), Grant(database, PUBLIC, "TEMPORARY")}
+    too_much = {g for g in held if g.grantee == TENANTS and (g.privilege != "CONNECT" or TENANTS not in grantees)}
+    for grant in sorted(too_much):
+        yield RevokeOnDatabase(grant=grant, reason="every tenant of the server would have it")
     for grant in sorted(grant for grant in held if grant.grantee == PUBLIC):
         yield RevokeOnDatabase(grant=grant, reason="every role of the server would have it")
     for grantee in sorted(grantees):

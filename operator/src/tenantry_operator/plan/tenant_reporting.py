@@ -133,7 +133,7 @@ def _roles_of(action: do.TenantAction) -> Iterable[str]:
 def held_problem(held: Sequence[do.TenantAction], desired: DesiredTenant, observed: ObservedTenant) -> Problem | None:
     """Say what of the drift that is left alone makes the Tenant unusable, or opens it, if anything does."""
     names = desired.names
-    open_ = [describe(action) for action in held if _opens(action, names)]
+    open_ = [describe(action) for action in held if opens(action, names)]
     if open_:
         said = "driftPolicy is Report, so this is left as it is, and the tenant is not kept apart"
         return Problem(Reason.DRIFT_BREAKS_ISOLATION, f"{said}: {'; '.join(open_)}", lasting=True)
@@ -144,7 +144,7 @@ def held_problem(held: Sequence[do.TenantAction], desired: DesiredTenant, observ
     return None
 
 
-def _opens(action: do.TenantAction, names: TenantNames) -> bool:
+def opens(action: do.TenantAction, names: TenantNames) -> bool:
     """Whether the drift is a way from one tenant to another, or from a customer to what is the services'."""
     customers = {*names.roles} - {*names.service_roles.values()}
     match action:

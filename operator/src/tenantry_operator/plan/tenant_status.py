@@ -18,6 +18,7 @@ from tenantry_crds.reasons import Reason
 from tenantry_operator.model.tenant import DesiredTenant
 from tenantry_operator.plan.credentials_status import credentials_message, credentials_status
 from tenantry_operator.plan.status import Problem, Said, conditions, overall
+from tenantry_operator.plan.tenant_isolation import IsolationVerdict, isolation_said, verified_at
 from tenantry_operator.plan.tenant_reader import has_reader
 from tenantry_operator.plan.tenant_reporting import drift_listed, drift_said
 from tenantry_operator.plan.tenant_rotation import Rotation
@@ -60,6 +61,8 @@ class TenantVerdict:
     """How it stands with the logins, if the plan was carried out."""
     half_gone: bool = False
     """Whether an earlier pass has begun to let a Tenant go that is held now."""
+    isolation: IsolationVerdict | None = None
+    """None when the pass did not come so far as to look."""
     namespace: "NamespaceVerdict | None" = None
     """None when the pass did not come so far as to look at it."""
 
@@ -81,6 +84,7 @@ def tenant_status(tenant: Tenant, verdict: TenantVerdict, *, now: datetime) -> T
         "conditions": said,
         "effective": absent.effective(tenant.spec, tenant.metadata.name),
         "drift": drift_listed(verdict.drift, before.drift, now=now),
+        "verified_at": verified_at(isolation_said(verdict.isolation), before.verified_at, now=now),
     }
     return before.model_copy(update=changes | _learnt(verdict))
 
@@ -130,6 +134,7 @@ def _said(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     yield _credentials(verdict)
     yield _migrations(tenant, verdict)
     yield drift_said(verdict.drift)
+    yield isolation_said(verdict.isolation)
     if tenant.spec.namespace is not None:
         yield _namespace(verdict)
 

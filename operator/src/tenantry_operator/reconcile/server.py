@@ -22,6 +22,8 @@ from tenantry_operator.apply.server import (
     prepare_registry,
     registry_is_ready,
 )
+from tenantry_operator.apply.tenant import apply_on_server as take_back
+from tenantry_operator.apply.tenant_sql import Context
 from tenantry_operator.clients.kube import DATABASESERVERS, ApiError, Invalid, Kube, NotFound, RawObject
 from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers
 from tenantry_operator.clients.sqlstate import FailureKind, classify
@@ -32,7 +34,7 @@ from tenantry_operator.engine.fence import Fence
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.credentials import applied_mark
-from tenantry_operator.model.names import SERVICES, login_number, service_login, service_secret
+from tenantry_operator.model.names import SERVICES, TenantNames, login_number, service_login, service_secret
 from tenantry_operator.model.placement import Taken
 from tenantry_operator.model.server import DesiredServer, ObservedServer, ServerCatalogue, claim
 from tenantry_operator.model.tenant import ObservedSecret
@@ -43,6 +45,7 @@ from tenantry_operator.plan.actions import SetPassword, WriteSecret
 from tenantry_operator.plan.capacity import Limits, capacity_of, capacity_said, logins_needed
 from tenantry_operator.plan.server import ServerPlanAction, numbers, password_of, plan_server, service_binding
 from tenantry_operator.plan.server_status import ServerVerdict, server_status
+from tenantry_operator.plan.server_strays import stray_actions
 from tenantry_operator.plan.status import (
     Problem,
     reason_shown,
@@ -171,6 +174,7 @@ class DatabaseServerReconciler:
             return ServerVerdict(problem, reached=True, privileged=not lacking, version=version)
         if plan.actions:
             await self._execute(desired, observed, plan.actions, connection=connection)
+        await self._take_back(observed.catalogue, connection, database=address.database)
         good = ServerVerdict(await self._keep_pool(server, connection), reached=True, privileged=True, version=version)
         if desired.registry_database is not None:
             registry = await self._addresses.registry(desired.name, desired.registry_database)
@@ -228,6 +232,16 @@ class DatabaseServerReconciler:
                 await self._write_secret(desired, action, credentials, oids=oids)
         said = [type(action).__name__ for action in actions]
         logger.info("DatabaseServer prepared", extra={"server": desired.name, "actions": said})
+
+    async def _take_back(self, catalogue: ServerCatalogue, connection: Connection, *, database: str) -> None:
+        """Take back what the shared roles should not hold, each by itself; what is refused, the Tenants tell."""
+        context = Context(TenantNames(""), database)
+        for action in stray_actions(catalogue):
+            applied = await take_back(connection, [action], context=context, marker_text=None)
+            outcome = "failed" if applied.failed else "done"
+            self._metrics.actions.labels(KIND, type(action).__name__, outcome).inc()
+            if applied.done:
+                logger.warning("the shared roles were changed by hand", extra={"taken back": str(action)})
 
     def _passwords(self, desired: DesiredServer, observed: ObservedServer) -> _Credentials:
         known = {service: secret.data for service, secret in observed.secrets.items() if secret}

@@ -28,6 +28,7 @@ from tenantry_operator.observe.registry import Registered, RegistryBehind, read_
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.plan.status import Problem, unreadable, without_unreadable_status
 from tenantry_operator.plan.tenant import deletion_begun, plan_tenant
+from tenantry_operator.plan.tenant_isolation import isolation_problem
 from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import held_problem
 from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
@@ -44,6 +45,7 @@ from tenantry_operator.reconcile.tenant_execution import TenantExecution, databa
 from tenantry_operator.reconcile.tenant_force import TenantEscape
 from tenantry_operator.reconcile.tenant_hold import TenantHold
 from tenantry_operator.reconcile.tenant_home import look_at_home
+from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
 from tenantry_operator.reconcile.tenant_placing import NoPlace, TenantPlacing, seated
@@ -84,7 +86,8 @@ class TenantReconciler:
         self._timers = Timers(clock)
         self._shard = settings.own
         self._shards = TenantShards(self._shard, kube=kube, cache=cache, servers=servers)
-        self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings)
+        self._isolation = IsolationWatch(servers, settings=settings, clock=clock, metrics=metrics)
+        self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings, isolation=self._isolation)
         escape = TenantEscape(kube, servers, addresses, fence, settings=settings)
         self._conclusion = TenantConclusion(
             kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers, escape=escape
@@ -112,6 +115,7 @@ class TenantReconciler:
         if body is None or not self._shard.owns(body):
             self._sweep.forget(key.name)
             self._timers.set(key.name, None)
+            self._isolation.forget(key.name)
             return Result()
         if _has_let_go(body):
             return Result()
@@ -246,9 +250,12 @@ class TenantReconciler:
         count_drift(self._metrics, tenant, plan, done=executed.done)
         count(self._metrics, plan.actions, executed.done)
         complete = problem is None
+        isolation = None
+        if desired.deletion is None:
+            isolation = await self._isolation.judge(tenant, looked, plan=plan, done=executed.done, problem=problem)
         beside = executed.namespace_problem or plan.namespace_problem
         verdict = TenantVerdict(
-            problem or beside,
+            problem or isolation_problem(isolation) or beside,
             desired=desired,
             id=plan.id,
             version=catalogue.version or (desired.released if complete else None),
@@ -258,6 +265,7 @@ class TenantReconciler:
             access_taken=is_taken(desired, observed, executed.done),
             rotation=plan.rotation,
             namespace=NamespaceVerdict(beside),
+            isolation=isolation,
         )
         seen = looked.seen() if plan.is_empty else None
         version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
@@ -308,7 +316,9 @@ class TenantReconciler:
     ) -> tuple[ObservedTenant, str, bool]:
         """Return what there is, the text of the facts, and whether the server is prepared, and by us."""
         try:
-            catalogue, facts, sessions, held_by = await look_at_home(self._servers, address, desired.layout)
+            catalogue, facts, sessions, held_by, ways = await look_at_home(
+                self._servers, address, desired.layout, isolation=self._isolation
+            )
         except (DatabaseError, psycopg.Error) as error:
             if desired.deletion and row is None and await self._left_no_trace(tenant):
                 # Its row is written before anything is made.
@@ -319,7 +329,7 @@ class TenantReconciler:
         backup = await look_at_backup(
             self._kube, self._cache, tenant, namespace=self._settings.namespace, desired=desired, now=self._clock.now()
         )
-        observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace, backup=backup)
+        observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace, backup=backup, ways=ways)
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
             return observed, facts, prepared

@@ -26,5 +26,5 @@ class Look(NamedTuple):
         held = (secret.name, secret.namespace, secret.resource_version) if secret else None
         children = versions_seen(self.observed.namespace)
         row, released = in_bulk(self.registered.row), self.registered.released
-        isolation = self.desired.isolation
-        return Seen(self.desired.place, row, released, digest(self.facts), held, children, isolation)
+        isolation, ways = self.desired.isolation, self.observed.ways
+        return Seen(self.desired.place, row, released, digest(self.facts), held, children, isolation, ways)

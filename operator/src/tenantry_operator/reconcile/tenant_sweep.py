@@ -13,6 +13,7 @@ from tenantry_operator.clients.kube import ApiError
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
@@ -22,6 +23,7 @@ from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_desired import place_of
+from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT, ApartSweep
 from tenantry_operator.settings import OperatorSettings
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 KIND: Final = "Tenant"
 BATCH: Final = 500
 """Tenants of which the facts are read in one query, so that its plan and its answer stay small."""
+
+Found = tuple[str, bytes | None, frozenset[Exposure] | None]
+"""Mark, digest of the facts, and ways; None: not looked at."""
 
 SecretSeen = tuple[str, str, str]
 """Name, namespace and resourceVersion."""
@@ -48,6 +53,8 @@ class Seen:
     children: Children = frozenset()
     """The namespace and what is in it."""
     isolation: Isolation = Isolation.SCHEMA
+    ways: frozenset[Exposure] = frozenset()
+    """What opens a way between the tenant and others."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,15 @@ class TenantSweep:
     """
 
     def __init__(
-        self, servers: Servers, cache: ObjectCache, addresses: Addresses, *, settings: OperatorSettings
+        self,
+        servers: Servers,
+        cache: ObjectCache,
+        addresses: Addresses,
+        *,
+        settings: OperatorSettings,
+        isolation: IsolationWatch,
     ) -> None:
+        self._isolation = isolation
         self._servers = servers
         self._cache = cache
         self._addresses = addresses
@@ -88,7 +102,7 @@ class TenantSweep:
         self._unknown: set[str] = set()
         self._quiet: dict[str, Quiet] = {}
         self._other_secrets: dict[str, set[tuple[str, str]]] = {}
-        self._apart = ApartSweep(servers)
+        self._apart = ApartSweep(servers, isolation)
 
     def remember(self, name: str, seen: Seen) -> None:
         self._remembered[name] = seen
@@ -148,6 +162,8 @@ class TenantSweep:
         known = [key.name for key in keys if key.name in self._remembered]
         async for name in self._changed(known, secrets):
             yield self._asked(name)
+        for name in self._isolation.due(known):
+            yield self._asked(name)
         for name in self._remembered.keys() - {key.name for key in keys}:
             self.forget(name)
 
@@ -193,32 +209,38 @@ class TenantSweep:
             seen = self._remembered.get(name)
             if seen is None:
                 continue  # a pass began meanwhile, and sees for itself
-            mark, facts = found[name]
+            mark, facts, ways = found[name]
             children = versions_now(self._cache, seen.children)
-            where, facts_now = _place(place, seen), facts or seen.facts
-            now = Seen(where, rows.get(name), released, facts_now, seen.secret, children, seen.isolation)
+            where, facts_now, ways_now = _place(place, seen), facts or seen.facts, seen.ways if ways is None else ways
+            now = Seen(where, rows.get(name), released, facts_now, seen.secret, children, seen.isolation, ways_now)
             if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:
                 self._quiet[name] = Quiet(mark, seen)
 
-    async def _found(self, address: ServerAddress, names: list[str]) -> dict[str, tuple[str, bytes | None]]:
-        """Return each Tenant's mark, and the digest of its facts unless the mark says that they are as they were.
+    async def _found(self, address: ServerAddress, names: list[str]) -> dict[str, Found]:
+        """Return each Tenant's mark, the digest of its facts unless the mark says that they are as they were, and ways.
 
-        Both are of one moment: a change between two looks, and back, would leave the mark of the one with the facts of
+        All are of one moment: a change between two looks, and back, would leave the mark of the one with the facts of
         the other.
         """
         apart = [name for name in names if self._is_apart(name)]
         entered = await self._apart.look(address, apart, is_quiet=self._is_quiet) if apart else {}
-        looked = {name: (mark, None if facts is None else digest(facts)) for name, (mark, facts) in entered.items()}
+        looked: dict[str, Found] = {
+            name: (one.mark, None if one.facts is None else digest(one.facts), one.ways)
+            for name, one in entered.items()
+        }
         names = [name for name in names if name not in looked]
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
             marks = await read_marks(connection, [TenantNames(name) for name in names])
-            pooled = [name for name in names if self._is_pooled(name)]
+            pooled = frozenset(name for name in names if self._is_pooled(name))
             lines = await read_lines(connection, pooled) if pooled else {}
-            found: dict[str, tuple[str, bytes | None]] = {
-                name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None) for name in names
+            tenants = [TenantNames(name) for name in names]
+            ways = await self._isolation.seen_by_sweep(connection, address, tenants, pooled=pooled)
+            found: dict[str, Found] = {
+                name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None, ways[name])
+                for name in names
             }
             doubtful = [name for name in names if not self._is_quiet(name, found[name][0])]
             for start in range(0, len(doubtful), BATCH):
@@ -226,7 +248,7 @@ class TenantSweep:
                 facts = await read_facts(connection, map(TenantNames, batch))
                 for name in batch:
                     said = with_line(facts.get(TenantNames(name).key, ""), lines.get(name, ""))
-                    found[name] = (found[name][0], digest(said))
+                    found[name] = (found[name][0], digest(said), ways[name])
         return found | looked
 
     def _is_apart(self, name: str) -> bool:

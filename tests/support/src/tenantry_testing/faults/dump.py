@@ -235,7 +235,8 @@ def _status(place: str, body: Mapping[str, Any]) -> Iterator[str]:
     yield f"{place}: status is {'current' if current else 'of another spec'}"
     for condition in status.pop("conditions", []):
         yield f"{place}: {condition['type']}={condition['status']} {condition['reason']}"
-    yield from (f"{place}: status.{key} = {_text(value)}" for key, value in sorted(status.items()))
+    for key, value in sorted(status.items()):
+        yield f"{place}: status.{key} = {'a time' if TIMES.search(key) else _text(value)}"
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,8 @@
 """Which SQL has side effects, told from its text.
 
 An effect is what another session could see later: DDL, DML, GRANT, COMMENT, DO, CALL, COPY, and a SELECT that calls a
-function of `ACTING`. Reading is none, nor is what dies with the session: BEGIN, SET, LOCK, advisory locks, LISTEN.
+function of `ACTING`. Reading is none, nor is a DO in a transaction that may only read, nor what dies with the session:
+BEGIN, SET, LOCK, advisory locks, LISTEN.
 COMMIT is one when its transaction had an effect: it is where the effects begin to last. When in doubt, it is one.
 """
 
@@ -75,6 +76,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._dirty = False
+        self._reads_only = False
 
     def effect(self, queries: list[str]) -> str | None:
         """Return the label when the batch has a side effect."""
@@ -82,6 +84,10 @@ class Judge:
         found = False
         for statement in statements:
             word = verb(statement)
+            if word in {"BEGIN", "START", *ENDINGS} or (word in ABANDONS and " TO " not in statement.upper()):
+                self._reads_only = "READ ONLY" in statement.upper()
+            if word == "DO" and self._reads_only:
+                continue
             if is_effect(statement):
                 found = self._dirty = True
             elif word in ENDINGS:
