@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tenantry_testing.escapes import FURNISHED, MINE, MODES, OTHERS, attempts
+from tenantry_testing.escapes import FURNISHED, MINE, MODES, OTHERS, WHO, attempts
+from tenantry_testing.pool_world import add_user
 from tenantry_testing.postgres import Login
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -19,6 +20,10 @@ async def two_tenants(world: TenantWorld, isolation: str = "Schema") -> dict[str
     more = {} if isolation == "Pooled" else {"database": {"readOnlyRole": "Enabled"}}
     for name in (MINE, OTHERS):
         await world.provision(name, isolation=isolation, **more)
+    if isolation == "Pooled":
+        for name in (MINE, OTHERS):
+            add_user(world, (await world.tenant(name))["status"]["id"], f"ada@{name}")
+        return await world.secret("acme-database")
     with world.login(await world.secret("beta-database")) as connection:
         for statement in FURNISHED:
             connection.execute(statement)
@@ -36,20 +41,21 @@ def is_refused(connection: psycopg.Connection[Any], statement: str, *, role: str
     return False
 
 
-ROLES = ("t_acme_login_a", "t_acme_owner")
-
-
-def reached(world: TenantWorld, secret: dict[str, str], attempts: Iterable[str]) -> list[tuple[str, str]]:
-    """Return what gets through, as the login and as the owner; each attempt is undone."""
+def reached(
+    world: TenantWorld, secret: dict[str, str], attempts: Iterable[str], *, isolation: str = "Schema"
+) -> list[tuple[str, str]]:
+    """Return what gets through, as each role that the tenant has; each attempt is undone."""
     with world.login(secret) as connection:
-        return [(role, one) for role in ROLES for one in attempts if not is_refused(connection, one, role=role)]
+        return [
+            (role, one) for role in WHO[isolation] for one in attempts if not is_refused(connection, one, role=role)
+        ]
 
 
 @pytest.mark.parametrize("isolation", MODES)
 async def test_a_tenant_reaches_nothing_of_another(world: TenantWorld, isolation: str) -> None:
     secret = await two_tenants(world, isolation)
     tried = attempts(isolation)
-    assert reached(world, secret, tried) == []
+    assert reached(world, secret, tried, isolation=isolation) == []
     assert len(tried) >= 30
 
 
@@ -59,17 +65,17 @@ async def test_each_guard_is_what_refuses_and_its_removal_is_noticed(world: Tena
     secret = await two_tenants(world, isolation)
     await world.settle()
     for guard in MODES[isolation]:
-        world.execute(*guard.removed)
+        world.execute(*guard.removed, database=guard.database)
         # A COPY that is let through waits for its data to be read.
         tried = [one for one in guard.attempts if not one.startswith("COPY t_")]
-        got_through = {one for _, one in reached(world, secret, tried)}
+        got_through = {one for _, one in reached(world, secret, tried, isolation=isolation)}
         assert got_through == set(tried), f"refused without its guard {guard}: {set(tried) - got_through}"
         await world.reconcile_server()
         for _ in range(3):
             await world.sweep()
         tenant = await world.tenant(MINE)
         if guard.repaired:
-            assert reached(world, secret, guard.attempts) == [], guard
+            assert reached(world, secret, guard.attempts, isolation=isolation) == [], guard
             assert world.condition(tenant, "IsolationVerified") == ("True", "Verified"), (guard, tenant["status"])
         else:
             assert world.condition(tenant, "IsolationVerified") == ("False", "IsolationBroken"), guard

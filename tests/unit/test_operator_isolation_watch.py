@@ -1,0 +1,115 @@
+"""What is asked about a tenant, by how it is kept apart; what the server answers is made up here."""
+
+from collections.abc import Iterable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tenantry_operator.clients.postgres import ServerAddress, Servers
+from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.exposure import Exposure, Way
+from tenantry_operator.model.isolation import Isolation, layout_of
+from tenantry_operator.model.names import TENANTS, TenantNames
+from tenantry_operator.model.pool import POOL_CUSTOMERS
+from tenantry_operator.model.tenant import PUBLIC
+from tenantry_operator.reconcile import tenant_isolation
+from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
+from tenantry_operator.settings import OperatorSettings
+from tenantry_testing.fake_clock import FakeClock
+
+HERE = ServerAddress("primary", "db", 5432, "app", "operator_login", "x")
+ACME, BETA = TenantNames("acme"), TenantNames("beta")
+OF_ALL = {
+    TENANTS: frozenset({Exposure(Way.SCHEMA, "shared", "postgres")}),
+    POOL_CUSTOMERS: frozenset(
+        {
+            Exposure(Way.SCHEMA, "shared", "postgres", POOL_CUSTOMERS),
+            Exposure(Way.ROLE, "pg_read_all_stats", "", POOL_CUSTOMERS),
+        }
+    ),
+    PUBLIC: frozenset({Exposure(Way.DEFINER, "s.mine()", "postgres", PUBLIC)}),
+}
+OF_POOL = frozenset({Exposure(Way.ROLE, "pg_read_all_stats", "", POOL_CUSTOMERS)})
+OWN = frozenset({Exposure(Way.OBJECT_OUTSIDE, "view shared.ours", "t_acme_owner")})
+
+
+class Asked:
+    """The questions, and answers of which nobody asks twice by mistake."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of_all: list[tuple[str, list[str]]] = []
+        self.pooled: list[str] = []
+        monkeypatch.setattr(tenant_isolation, "read_shared_ways", self.shared)
+        monkeypatch.setattr(tenant_isolation, "read_ways", self.own)
+        monkeypatch.setattr(tenant_isolation, "observe_pool", self.pool)
+        settings = OperatorSettings(registry_server="primary", registry_database="registry", sweep_interval=10)
+        self.clock = FakeClock()
+        self.watch = IsolationWatch(Servers("test"), settings=settings, clock=self.clock, metrics=Metrics())
+
+    async def shared(self, _: object, *, who: str = TENANTS, closed: Iterable[str] = ()) -> frozenset[Exposure]:
+        self.of_all.append((who, list(closed)))
+        return OF_ALL[who]
+
+    async def own(self, _: object, tenants: Iterable[TenantNames], *, pooled: Any = ()) -> dict[str, Any]:
+        self.pooled = sorted(pooled)
+        return {"acme": OWN} if ACME in list(tenants) else {}
+
+    async def pool(self, _: object) -> None:
+        return None
+
+    async def by_pass(self, isolation: Isolation, *, database: str) -> frozenset[Exposure]:
+        layout = layout_of(ACME, isolation, server="primary", database="app")
+        return await self.watch.seen_by_pass(connection(database), HERE, layout)
+
+
+def connection(database: str) -> Any:
+    @asynccontextmanager
+    async def transaction() -> Any:
+        yield
+
+    async def execute(*_: object) -> None:
+        return None
+
+    return SimpleNamespace(info=SimpleNamespace(dbname=database), transaction=transaction, execute=execute)
+
+
+async def test_with_schemas_of_its_own_it_is_asked_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    assert await asked.by_pass(Isolation.SCHEMA, database="app") == OF_ALL[TENANTS] | OWN
+    assert asked.of_all == [(TENANTS, ["registry"])]
+    await asked.by_pass(Isolation.SCHEMA, database="app")
+    assert len(asked.of_all) == 1, "for all of them it is known for a while"
+    asked.clock.advance(11)
+    await asked.by_pass(Isolation.SCHEMA, database="app")
+    assert len(asked.of_all) == 2
+
+
+async def test_in_the_pool_it_is_asked_of_its_customers_too_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    await asked.by_pass(Isolation.SCHEMA, database="app")
+    assert await asked.by_pass(Isolation.POOLED, database="app") == OF_ALL[TENANTS] | OF_POOL | OWN
+    assert asked.pooled == ["acme"]
+    assert [who for who, _ in asked.of_all] == [TENANTS, TENANTS, POOL_CUSTOMERS]
+    assert await asked.by_pass(Isolation.SCHEMA, database="app") == OF_ALL[TENANTS] | OWN
+
+
+async def test_in_a_database_of_its_own_it_is_asked_of_public_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    assert await asked.by_pass(Isolation.DATABASE, database="t_acme") == OF_ALL[PUBLIC] | OWN
+    assert asked.of_all == [(PUBLIC, ["registry", "app"])]
+
+
+async def test_from_another_database_nothing_is_seen_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    assert await asked.by_pass(Isolation.DATABASE, database="app") == frozenset()
+    assert asked.of_all == []
+
+
+async def test_a_sweep_tells_the_pool_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(monkeypatch)
+    seen = await asked.watch.seen_by_sweep(connection("app"), HERE, [ACME, BETA], pooled=frozenset({"beta"}))
+    assert seen == {"acme": OF_ALL[TENANTS] | OWN, "beta": OF_ALL[TENANTS] | OF_POOL}
+    seen = await asked.watch.seen_by_sweep(connection("app"), HERE, [BETA], pooled=frozenset())
+    assert seen == {"beta": OF_ALL[TENANTS]}
