@@ -104,7 +104,10 @@ async def test_in_a_database_of_its_own_it_is_asked_of_public_there(monkeypatch:
 async def test_from_another_database_nothing_is_seen_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Asked(monkeypatch)
     assert await asked.by_pass(Isolation.DATABASE, database="app") == frozenset()
+    # The sweep falls back to the server's database as a pass does, and has to come to the same.
+    assert await asked.watch.seen_apart(connection("app"), HERE, ACME) == frozenset()
     assert asked.of_all == []
+    assert await asked.watch.seen_apart(connection("t_acme"), HERE, ACME) == OF_ALL[PUBLIC] | OWN
 
 
 async def test_a_sweep_tells_the_pool_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,10 +83,9 @@ class IsolationWatch:
 
     async def seen_by_pass(self, connection: Connection, address: ServerAddress, layout: Layout) -> frozenset[Exposure]:
         """Return what one tenant is exposed to. What all of them are is read by the sweep, and seldom by a pass."""
-        names, own = layout.names, layout.own_database
-        if own is not None:
-            # Seen from another database, nothing is known of what is in its own.
-            return await self.seen_apart(connection, address, names) if connection.info.dbname == own else frozenset()
+        names = layout.names
+        if layout.own_database is not None:
+            return await self.seen_apart(connection, address, names)
         shared = self._shared.get(address)
         if (
             shared is None
@@ -112,7 +111,9 @@ class IsolationWatch:
     async def seen_apart(
         self, connection: Connection, address: ServerAddress, names: TenantNames
     ) -> frozenset[Exposure]:
-        """Return what a tenant is exposed to that has a database of its own; the connection is in that one."""
+        """Return what a tenant is exposed to that has a database of its own; nothing is seen of it from another."""
+        if connection.info.dbname != names.database:
+            return frozenset()
         closed = (*self._registry_at(address), address.database)
         shared = await read_shared_ways(connection, who=PUBLIC, closed=closed)
         return shared | (await read_ways(connection, (names,))).get(names.key, frozenset())
