@@ -137,6 +137,27 @@ async def move_under_a_pass(world: TenantWorld, connection: psycopg.Connection[A
     await passing
 
 
+async def test_a_membership_that_a_superuser_gave_is_taken_back_or_told(world: TenantWorld) -> None:
+    await pooled(world, "acme")
+    await world.reconcile_server()
+    before = world.fetch(DUMP)
+    world.execute("CREATE ROLE stranger", "GRANT tenantry_pool_accounts TO stranger")
+    await world.reconcile_server()
+    if int(world.postgres.version().partition(".")[0]) >= 16:
+        for _ in range(2):
+            server = await world.server()
+            assert world.condition(server, "Ready") == ("False", "PrivilegesMissing")
+            statement = 'REVOKE "tenantry_pool_accounts" FROM "stranger" GRANTED BY "postgres" CASCADE'
+            assert statement in world.message(server)
+            await world.reconcile_server()
+        assert "Repaired" not in {reason for reason, _ in await world.events("primary")}
+        world.execute(statement)
+        await world.reconcile_server()
+    assert world.fetch(DUMP) == before
+    assert world.condition(await world.server(), "Ready") == ("True", "Connected")
+    world.execute("DROP ROLE stranger")
+
+
 NOTHING = (
     "SELECT email FROM users WHERE email LIKE '%beta'",
     "SELECT email FROM users WHERE tenant_id = '{beta}'",

@@ -17,8 +17,18 @@ from tenantry_migrations import (
     pool_version,
 )
 from tenantry_operator.apply.pool_writers import writers_ended
-from tenantry_operator.apply.tenant_sql import Context, Statement, borrow, give_back, grantee, statements, word
-from tenantry_operator.clients.sqlstate import Failure, classify
+from tenantry_operator.apply.revoked import see_revoked
+from tenantry_operator.apply.tenant_sql import (
+    CannotRevoke,
+    Context,
+    Statement,
+    borrow,
+    give_back,
+    grantee,
+    statements,
+    word,
+)
+from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.pool import (
     DIRECTORY_SCHEMA,
@@ -107,6 +117,11 @@ async def mend(connection: Connection, actions: Sequence[plan.PoolAction], *, ve
                     return Mended(tuple(done), tuple(failures), moved=True)
                 for statement in _mending(action):
                     await connection.execute(statement)
+                if isinstance(action, do.RevokeMembership):
+                    await see_revoked(connection, action.membership)
+        except CannotRevoke as error:
+            failures.append(Failure(FailureKind.PRIVILEGE, "PrivilegesMissing", str(error)))
+            continue
         except psycopg.Error as error:
             failures.append(classify(error))
             continue

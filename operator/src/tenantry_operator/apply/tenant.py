@@ -16,6 +16,7 @@ from tenantry_operator.apply.database_sql import (
 )
 from tenantry_operator.apply.pool import delete_rows, make
 from tenantry_operator.apply.pool_writers import WritersRemain
+from tenantry_operator.apply.revoked import see_revoked
 from tenantry_operator.apply.tenant_drop import thin_out
 from tenantry_operator.apply.tenant_sql import (
     CannotRevoke,
@@ -28,7 +29,6 @@ from tenantry_operator.apply.tenant_sql import (
     statements,
 )
 from tenantry_operator.clients.sqlstate import Failure, FailureKind, classify
-from tenantry_operator.model.tenant import Membership
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.database_actions import DropDatabase, MakeDatabase
 from tenantry_operator.plan.pool_actions import LeavePool, MakePool
@@ -236,27 +236,9 @@ async def _end_sessions(connection: Connection, role: str) -> None:
 
 
 async def _see_revoked(connection: Connection, unit: tuple[do.ServerAction, ...]) -> None:
-    """Raise CannotRevoke when a membership holds still: since Postgres 16, only a superuser revokes his own grant."""
     for action in unit:
         if isinstance(action, do.RevokeMembership | do.ShutOut):
-            await _see_one_revoked(connection, action.membership)
-
-
-async def _see_one_revoked(connection: Connection, membership: Membership) -> None:
-    cursor = await connection.execute(
-        "SELECT pg_get_userbyid(grantor)::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
-        " JOIN pg_roles o ON o.oid = m.member WHERE r.rolname = %s AND o.rolname = %s ORDER BY 1 LIMIT 1",
-        (membership.role, membership.member),
-    )
-    row = await cursor.fetchone()
-    if row is not None:
-        statement = sql.SQL("REVOKE {} FROM {} GRANTED BY {} CASCADE").format(
-            sql.Identifier(membership.role), sql.Identifier(membership.member), sql.Identifier(str(row[0]))
-        )
-        raise CannotRevoke(
-            f"{membership.member} is a member of {membership.role} by a grant of {row[0]}, which only a superuser can "
-            f"take back: {statement.as_string(connection)}"
-        )
+            await see_revoked(connection, action.membership)
 
 
 async def _last_number(cursor: psycopg.AsyncCursor[Any]) -> int | None:
