@@ -62,6 +62,10 @@ REPAIRED: Final[Mapping[str, Sequence[str]]] = {
         "ALTER DEFAULT PRIVILEGES FOR ROLE t_acme_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
     ],
     "a grant may be passed on": ["GRANT USAGE ON SCHEMA t_acme TO t_acme_app WITH GRANT OPTION"],
+    "the services' schema is given away": [
+        "ALTER SCHEMA s_acme OWNER TO t_other_owner",
+        "ALTER TABLE s_acme.schema_version OWNER TO t_other_owner",
+    ],
     "the schema is given away": ["ALTER SCHEMA t_acme OWNER TO t_other_owner"],
 }
 
