@@ -14,14 +14,19 @@ from tenantry_operator.model.names import OWNER, SERVICES, TENANTS, TenantNames
 from tenantry_operator.model.pool import DIRECTORY_SCHEMA, POOL_CUSTOMERS, POOL_SCHEMA
 from tenantry_operator.model.tenant import PUBLIC
 
+_FORMATS: Final = TenantNames("%s")
+
 OF_TENANTS: Final = """
-WITH named AS MATERIALIZED (
-    SELECT n.key, r.oid FROM unnest(%(role_keys)s::text[], %(roles)s::text[]) AS n(key, role)
-    JOIN pg_roles r ON r.rolname = n.role::name
+WITH place AS MATERIALIZED (
+    SELECT key, key = ANY (%(pooled)s::text[]) AS pooled FROM unnest(%(keys)s::text[]) AS p(key)
+), named AS MATERIALIZED (
+    SELECT p.key, r.oid FROM unnest(%(roles)s::text[]) AS f(role) CROSS JOIN place p
+    JOIN pg_roles r ON r.rolname = format(f.role, p.key)::name
 ), spaces AS MATERIALIZED (
-    SELECT p.key, n.oid, p.services
-    FROM unnest(%(space_keys)s::text[], %(spaces)s::text[], %(services)s::bool[]) AS p(key, schema, services)
-    JOIN pg_namespace n ON n.nspname = p.schema::name
+    SELECT p.key, n.oid, w.services FROM place p
+    CROSS JOIN LATERAL (VALUES (%(schema)s::text, false), (%(service_schema)s::text, true)) AS w(name, services)
+    JOIN pg_namespace n ON n.nspname = format(w.name, p.key)::name
+    WHERE NOT p.pooled
 ), owners AS MATERIALIZED (
     SELECT key, oid, false AS services FROM named
     UNION ALL SELECT s.key, r.oid, true FROM spaces s JOIN pg_roles r ON r.rolname = %(owner)s WHERE s.services
@@ -199,13 +204,12 @@ async def read_ways(
     Those whose name is in `pooled` have no schemas: whatever belongs to their roles is outside.
     """
     named = list(tenants)
-    housed = [names for names in named if names.name not in pooled]
     parameters = {
-        "role_keys": [names.key for names in named for _ in names.roles],
-        "roles": [role for names in named for role in names.roles],
-        "space_keys": [names.key for names in housed for _ in names.schemas],
-        "spaces": [schema for names in housed for schema in names.schemas],
-        "services": [schema == names.service_schema for names in housed for schema in names.schemas],
+        "keys": [names.key for names in named],
+        "pooled": [names.key for names in named if names.name in pooled],
+        "roles": list(_FORMATS.roles),
+        "schema": _FORMATS.schema,
+        "service_schema": _FORMATS.service_schema,
         "owner": OWNER,
     }
     async with connection.cursor(row_factory=tuple_row) as cursor:

@@ -45,7 +45,8 @@ SELECT jsonb_build_object(
     'strays', (SELECT coalesce(jsonb_agg(DISTINCT jsonb_build_array(
         pg_get_userbyid(roleid), pg_get_userbyid(member), false)), '[]')
         FROM pg_auth_members m JOIN pg_roles w ON w.oid = m.member
-        WHERE (w.rolname = %(tenants)s OR pg_get_userbyid(roleid) ~ %(logins)s)
+        WHERE (m.member = (SELECT oid FROM pg_roles WHERE rolname = %(tenants)s)
+                OR m.roleid = ANY (ARRAY(SELECT oid FROM pg_roles WHERE rolname ~ %(logins)s)))
             AND w.rolname <> current_user AND NOT w.rolsuper),
     'group_grants', (SELECT coalesce(jsonb_agg(<foreign>), '[]')
         FROM (SELECT DISTINCT r.rolname, d.classid, d.objid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid

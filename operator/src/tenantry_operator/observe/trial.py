@@ -73,7 +73,7 @@ SELECT format('SELECT FROM %I.tenantry_trial', nspname) FROM pg_namespace
 WHERE nspname IN ('{POOL_SCHEMA}', '{DIRECTORY_SCHEMA}')
 """  # noqa: S608  # names of our own
 
-TRIAL: Final = """BEGIN READ ONLY;
+TRIAL: Final = """BEGIN READ ONLY; SET LOCAL search_path TO pg_catalog;
 SET LOCAL lock_timeout TO '1s'; SET LOCAL statement_timeout TO '5s'; SET LOCAL client_min_messages TO error;
 DO $trial$
 DECLARE
@@ -122,7 +122,8 @@ SELECT current_setting('tenantry.reached')::text[] || ARRAY(
             AND has_schema_privilege(w.who, n.oid, 'CREATE')
     ) AS p(may)), current_setting('tenantry.other');
 ROLLBACK"""
-"""What a transaction that may only read refuses to everybody is asked of the catalogue instead."""
+"""What a transaction that may only read refuses to everybody is asked of the catalogue instead. No function and no
+operator that the tenant made has a say in the verdict."""
 
 
 def attempts(layout: Layout) -> list[str]:

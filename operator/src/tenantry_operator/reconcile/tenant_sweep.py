@@ -233,10 +233,10 @@ class TenantSweep:
         names = [name for name in names if name not in looked]
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
-            marks = await read_marks(connection, [TenantNames(name) for name in names])
+            tenants = [TenantNames(name) for name in names]
+            marks = await read_marks(connection, tenants)
             pooled = frozenset(name for name in names if self._is_pooled(name))
             lines = await read_lines(connection, pooled) if pooled else {}
-            tenants = [TenantNames(name) for name in names]
             ways = await self._isolation.seen_by_sweep(connection, address, tenants, pooled=pooled)
             found: dict[str, Found] = {
                 name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None, ways[name])
