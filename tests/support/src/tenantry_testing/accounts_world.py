@@ -44,6 +44,17 @@ class WorldTenant:
     name: str
     key: ApiKey
     pooled: bool = False
+    apart: bool = False
+    """Whether it has a database of its own."""
+
+    @property
+    def isolation(self) -> str:
+        return "Pooled" if self.pooled else "Database" if self.apart else "Schema"
+
+    @property
+    def own_database(self) -> str:
+        """The database, if it has one of its own."""
+        return f"t_{self.name.replace('-', '_')}"
 
     @property
     def schema(self) -> str:
@@ -115,16 +126,31 @@ class AccountsWorld:
         with self.postgres.connect(self.app_database) as connection:
             yield connection
 
+    def database_of(self, tenant: WorldTenant) -> str:
+        """Return the database with the tenant's rows."""
+        return tenant.own_database if tenant.apart else self.app_database
+
+    @contextmanager
+    def home(self, tenant: WorldTenant) -> Iterator[psycopg.Connection[Any]]:
+        """Give the superuser's session where the tenant's rows are."""
+        with self.postgres.connect(self.database_of(tenant)) as connection:
+            yield connection
+
     @contextmanager
     def registry(self) -> Iterator[psycopg.Connection[Any]]:
         """Give the superuser's session in the registry."""
         with self.postgres.connect(self.registry_database) as connection:
             yield connection
 
-    def add_tenant(self, name: str | None = None, *, state: str = "active", pooled: bool = False) -> WorldTenant:
+    def add_tenant(
+        self, name: str | None = None, *, state: str = "active", pooled: bool = False, apart: bool = False
+    ) -> WorldTenant:
         """Provision a tenant; without a name, under one that nobody has."""
-        tenant = WorldTenant(uuid4(), name or f"acme-{secrets.token_hex(4)}", create_key(ENVIRONMENT), pooled)
-        with self.app() as database:
+        key = create_key(ENVIRONMENT)
+        tenant = WorldTenant(uuid4(), name or f"acme-{secrets.token_hex(4)}", key, pooled=pooled, apart=apart)
+        if apart:
+            self._make_database(tenant)
+        with self.home(tenant) as database:
             if pooled:
                 self._enter_pool(database, tenant)
             else:
@@ -132,6 +158,13 @@ class AccountsWorld:
         self.register(tenant, state=state)
         self.store_key(tenant, tenant.key)
         return tenant
+
+    def _make_database(self, tenant: WorldTenant) -> None:
+        """Make the database into which the service's login is let, and no other."""
+        with self.postgres.connect() as admin:
+            _run(admin, "CREATE DATABASE {} TEMPLATE template0", tenant.own_database)
+            _run(admin, "REVOKE ALL ON DATABASE {} FROM PUBLIC", tenant.own_database)
+            _run(admin, "GRANT CONNECT ON DATABASE {} TO {}", tenant.own_database, self.login.user)
 
     def _make_schema(self, database: psycopg.Connection[Any], tenant: WorldTenant) -> None:
         role = f"{tenant.schema}_{SERVICE}"
@@ -185,9 +218,9 @@ class AccountsWorld:
                     tenant.name,
                     uuid4(),
                     SERVER,
-                    self.app_database,
+                    self.database_of(tenant),
                     tenant.schema,
-                    "Pooled" if tenant.pooled else "Schema",
+                    tenant.isolation,
                     self.login.user,
                     state,
                 ),
@@ -218,8 +251,11 @@ class AccountsWorld:
 
     def drop_tenant(self, tenant: WorldTenant) -> None:
         """Drop the tenant's schema and roles, as deletion does, and leave its key to whoever remembers it."""
+        if tenant.apart:
+            with self.app() as database:
+                _run(database, "DROP DATABASE {} WITH (FORCE)", tenant.own_database)
         with self.app() as database:
-            _run(database, "DROP SCHEMA {} CASCADE", tenant.schema)
+            _run(database, "DROP SCHEMA IF EXISTS {} CASCADE", tenant.schema)
             for service in (SERVICE, "auth", "relay"):
                 _run(database, "DROP ROLE {}", f"{tenant.schema}_{service}")
             _run(database, "DROP ROLE {}", tenant.owner)
@@ -234,7 +270,7 @@ class AccountsWorld:
 
     def users_of(self, tenant: WorldTenant) -> list[dict[str, Any]]:
         """Return the rows of the tenant's users, whoever wrote them."""
-        with self.app() as database, database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        with self.home(tenant) as database, database.cursor(row_factory=psycopg.rows.dict_row) as cursor:
             query = sql.SQL("SELECT * FROM {} WHERE tenant_id = {} OR NOT {} ORDER BY id").format(
                 sql.Identifier(tenant.schema, "users"), sql.Literal(tenant.id), sql.Literal(tenant.pooled)
             )
@@ -242,7 +278,7 @@ class AccountsWorld:
 
     def scope_of(self, tenant: WorldTenant) -> TenantScope:
         """Return the scope that the service works in for a tenant."""
-        return TenantScope(tenant.id, tenant.name, SERVER, self.app_database, tenant.schema, SERVICE)
+        return TenantScope(tenant.id, tenant.name, SERVER, self.database_of(tenant), tenant.schema, SERVICE)
 
     def settings(self, **changed: Any) -> ServiceSettings:
         """Return the service's settings for this world."""
