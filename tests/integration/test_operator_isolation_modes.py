@@ -6,6 +6,7 @@ from tenantry_operator.model.exposure import Trial
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.trial import try_log_in
+from tenantry_testing.holes import Opened, taken_back
 from tenantry_testing.pool_world import add_user
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -50,122 +51,120 @@ async def test_nothing_of_our_own_is_a_way(world: TenantWorld, isolation: Isolat
     assert world.writes() == []
 
 
-@pytest.mark.parametrize("database", ["app", "t_beta"])
-async def test_a_login_that_connects_elsewhere_is_told(world: TenantWorld, database: str) -> None:
+async def test_a_login_that_connects_elsewhere_is_told(world: TenantWorld) -> None:
     await two_tenants(world, Isolation.DATABASE)
-    world.execute(f"GRANT CONNECT ON DATABASE {database} TO t_acme_login_a")
-    assert f"CONNECT to database {database}" in (await trial(world, Isolation.DATABASE)).reached
-    world.execute(f"REVOKE CONNECT ON DATABASE {database} FROM t_acme_login_a")
-    assert await trial(world, Isolation.DATABASE) == Trial()
+    for database in ("app", "t_beta"):
+        world.execute(f"GRANT CONNECT ON DATABASE {database} TO t_acme_login_a")
+        assert f"CONNECT to database {database}" in (await trial(world, Isolation.DATABASE)).reached
+        world.execute(f"REVOKE CONNECT ON DATABASE {database} FROM t_acme_login_a")
+        assert await trial(world, Isolation.DATABASE) == Trial()
 
 
-@pytest.mark.parametrize(
-    ("opened", "closed", "words"),
-    [
-        (
-            ("CREATE FUNCTION s.mine() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",),
-            "ALTER FUNCTION s.mine() SECURITY INVOKER",
-            "every login that reaches the tenant's database may call s.mine()",
-        ),
-        (
-            ("CREATE VIEW s.mine AS SELECT * FROM s_acme.users", "GRANT SELECT ON s.mine TO PUBLIC"),
-            "DROP VIEW s.mine",
-            "s.mine shows every login that reaches the tenant's database what is in schema s_acme",
-        ),
-        (
-            ("CREATE VIEW t_acme.mine AS SELECT * FROM s_acme.users",),
-            "DROP VIEW t_acme.mine",
-            "view t_acme.mine belongs to postgres",
-        ),
-    ],
+IN_OWN_DATABASE = (
+    Opened(
+        "a function runs with its owner's rights",
+        ("CREATE FUNCTION s.mine() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",),
+        "every login that reaches the tenant's database may call s.mine()",
+        ("ALTER FUNCTION s.mine() SECURITY INVOKER",),
+    ),
+    Opened(
+        "a view shows what is the services'",
+        ("CREATE VIEW s.mine AS SELECT * FROM s_acme.users", "GRANT SELECT ON s.mine TO PUBLIC"),
+        "s.mine shows every login that reaches the tenant's database what is in schema s_acme",
+        ("DROP VIEW s.mine",),
+    ),
+    Opened(
+        "a stranger's view is in the schema",
+        ("CREATE VIEW t_acme.mine AS SELECT * FROM s_acme.users",),
+        "view t_acme.mine belongs to postgres",
+        ("DROP VIEW t_acme.mine",),
+    ),
 )
-async def test_what_is_open_in_a_database_of_its_own_is_named(
-    world: TenantWorld, opened: tuple[str, ...], closed: str, words: str
-) -> None:
+
+
+async def test_what_is_open_in_a_database_of_its_own_is_named(world: TenantWorld) -> None:
     await two_tenants(world, Isolation.DATABASE)
-    world.execute("CREATE SCHEMA s", "GRANT USAGE ON SCHEMA s TO PUBLIC", *opened, database="t_acme")
-    await world.settle()
-    verdict, message = await said(world)
-    assert verdict == BROKEN
-    assert words in message
-    assert (await said(world, "beta"))[0] == HELD
-    world.execute(closed, database="t_acme")
-    await world.settle()
-    assert (await said(world))[0] == HELD
+    world.execute("CREATE SCHEMA s", "GRANT USAGE ON SCHEMA s TO PUBLIC", database="t_acme")
+    for hole in IN_OWN_DATABASE:
+        world.execute(*hole.opened, database="t_acme")
+        await world.settle()
+        verdict, message = await said(world)
+        assert verdict == BROKEN, hole
+        assert hole.said in message
+        assert (await said(world, "beta"))[0] == HELD, hole
+        world.execute(*hole.closed, database="t_acme")
+        await world.settle()
+        assert (await said(world))[0] == HELD, hole
 
 
-@pytest.mark.parametrize(
-    ("opened", "closed", "words"),
-    [
+IN_POOL = (
+    Opened(
+        "a function runs with its owner's rights",
         (
             "CREATE FUNCTION tenantry_pool.mine() RETURNS bigint LANGUAGE sql SECURITY DEFINER"
             " AS 'SELECT count(*) FROM tenantry_pool.users'",
-            "DROP FUNCTION tenantry_pool.mine()",
-            "function tenantry_pool.mine() is none of the pool's",
         ),
-        (
-            "CREATE VIEW tenantry_pool.mine AS SELECT * FROM tenantry_pool.users",
-            "DROP VIEW tenantry_pool.mine",
-            "view tenantry_pool.mine is none of the pool's",
-        ),
-        (
-            "GRANT pg_read_all_stats TO tenantry_pool_customers",
-            "REVOKE pg_read_all_stats FROM tenantry_pool_customers",
-            "every pooled tenant's login belongs to pg_read_all_stats",
-        ),
-    ],
+        "function tenantry_pool.mine() is none of the pool's",
+        ("DROP FUNCTION tenantry_pool.mine()",),
+    ),
+    Opened(
+        "a stranger's view is in the pool",
+        ("CREATE VIEW tenantry_pool.mine AS SELECT * FROM tenantry_pool.users",),
+        "view tenantry_pool.mine is none of the pool's",
+        ("DROP VIEW tenantry_pool.mine",),
+    ),
+    Opened(
+        "the pool's customers belong to a role",
+        ("GRANT pg_read_all_stats TO tenantry_pool_customers",),
+        "every pooled tenant's login belongs to pg_read_all_stats",
+        ("REVOKE pg_read_all_stats FROM tenantry_pool_customers",),
+    ),
 )
-async def test_what_is_open_to_a_pool_is_named_for_its_tenants_alone(
-    world: TenantWorld, opened: str, closed: str, words: str
-) -> None:
+
+
+async def test_what_is_open_to_a_pool_is_named_for_its_tenants_alone(world: TenantWorld) -> None:
     await two_tenants(world, Isolation.POOLED)
     await world.provision("gamma")
     await world.settle()
-    world.execute(opened)
-    try:
+    for hole in IN_POOL:
+        world.execute(*hole.opened)
+        try:
+            await world.sweep()
+            for name in ("acme", "beta"):
+                verdict, message = await said(world, name)
+                assert verdict == BROKEN, hole
+                assert hole.said in message
+            assert (await said(world, "gamma"))[0] == HELD, hole
+        finally:
+            world.execute(*hole.closed)
+        await world.settle()
+        assert (await said(world))[0] == HELD, hole
+
+
+UNDIVIDED = (
+    "ALTER TABLE tenantry_pool.users DISABLE ROW LEVEL SECURITY",
+    "CREATE POLICY mine ON tenantry_pool.users USING (true)",
+)
+GUARDS = (
+    *UNDIVIDED,
+    "ALTER ROLE tenantry_pool_customers CREATEROLE",
+    "GRANT SELECT ON tenantry.pooled TO PUBLIC",
+    "GRANT tenantry_pool_accounts TO t_acme_login_a",
+)
+
+
+async def test_a_guard_of_the_pool_that_is_down_is_told_until_it_is_up(world: TenantWorld) -> None:
+    await two_tenants(world, Isolation.POOLED)
+    for opened in GUARDS:
+        world.execute(opened)
+        if opened in UNDIVIDED:
+            found = (await trial(world, Isolation.POOLED)).reached
+            assert any("tenantry_pool.users" in one for one in found), opened
         await world.sweep()
-        for name in ("acme", "beta"):
-            verdict, message = await said(world, name)
-            assert verdict == BROKEN
-            assert words in message
-        assert (await said(world, "gamma"))[0] == HELD
-    finally:
-        world.execute(closed)
-    await world.settle()
-    assert (await said(world))[0] == HELD
-
-
-@pytest.mark.parametrize(
-    "opened",
-    [
-        "ALTER TABLE tenantry_pool.users DISABLE ROW LEVEL SECURITY",
-        "CREATE POLICY mine ON tenantry_pool.users USING (true)",
-        "ALTER ROLE tenantry_pool_customers CREATEROLE",
-        "GRANT SELECT ON tenantry.pooled TO PUBLIC",
-        "GRANT tenantry_pool_accounts TO t_acme_login_a",
-    ],
-)
-async def test_a_guard_of_the_pool_that_is_down_is_told_until_it_is_up(world: TenantWorld, opened: str) -> None:
-    await two_tenants(world, Isolation.POOLED)
-    world.execute(opened)
-    await world.sweep()
-    assert (await said(world))[0] == BROKEN
-    await world.reconcile_server()
-    await world.settle()
-    assert (await said(world))[0] == HELD
-    assert await trial(world, Isolation.POOLED) == Trial()
-
-
-@pytest.mark.parametrize(
-    "opened",
-    [
-        "ALTER TABLE tenantry_pool.users DISABLE ROW LEVEL SECURITY",
-        "CREATE POLICY mine ON tenantry_pool.users USING (true)",
-    ],
-)
-async def test_a_log_in_sees_that_the_pool_is_not_divided(world: TenantWorld, opened: str) -> None:
-    await two_tenants(world, Isolation.POOLED)
-    world.execute(opened)
-    assert any("tenantry_pool.users" in one for one in (await trial(world, Isolation.POOLED)).reached)
-    await world.reconcile_server()
-    assert await trial(world, Isolation.POOLED) == Trial()
+        assert (await said(world))[0] == BROKEN, opened
+        await world.reconcile_server()
+        world.execute(*taken_back([opened], world.postgres.version()))
+        await world.reconcile_server()
+        await world.settle()
+        assert (await said(world))[0] == HELD, opened
+        assert await trial(world, Isolation.POOLED) == Trial(), opened

@@ -10,7 +10,7 @@ from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.isolation import read_shared_ways, read_ways
 from tenantry_operator.observe.trial import try_log_in
 from tenantry_operator.reconcile import tenant_isolation
-from tenantry_testing.holes import CLOSED_BY_US, NAMED_ONLY, PREPARED, UNDONE, Opened
+from tenantry_testing.holes import CLOSED_BY_US, NAMED_ONLY, PREPARED, UNDONE, Opened, taken_back
 from tenantry_testing.tenant_world import TenantWorld
 
 HELD = ("True", "Verified")
@@ -95,6 +95,7 @@ async def test_what_is_open_to_all_is_closed_by_the_pass_over_the_server(world: 
         world.execute(*hole.opened)
         await assert_seen(world, hole)
         await world.reconcile_server()
+        world.execute(*taken_back(hole.opened, world.postgres.version()))
         await world.settle()
         assert await ways(world) == set(), hole
         shown = await verdict(world)
@@ -176,6 +177,7 @@ async def test_a_log_in_finds_each_way_without_the_catalogues_help(world: Tenant
         await world.sweep()
         if "pg_authid" in opened:
             world.execute("REVOKE SELECT ON pg_authid FROM t_acme_login_a")
+        world.execute(*taken_back([opened], world.postgres.version()))
         assert await trial(world) == Trial(), opened
 
 

@@ -32,9 +32,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
     Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
     Entry(
-        Reason.VERIFIED,
-        (C.ISOLATION_VERIFIED,),
-        "The catalogue shows no way between the tenant and others, and no log-in as the tenant found one.",
+        Reason.VERIFIED, (C.ISOLATION_VERIFIED,), "Neither catalogue nor a log-in as the tenant shows a way to others."
     ),
     Entry(
         Reason.MIGRATED,

@@ -1,7 +1,19 @@
 """Ways between tenants that an administrator can open by hand, outside of what a Tenant's own repair looks at."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+_MEMBERSHIP: Final = re.compile(r"GRANT ([\w, ]+) TO ([\w, ]+)")
+
+
+def taken_back(opened: Iterable[str], version: str) -> tuple[str, ...]:
+    """Return what takes back the memberships that a superuser gave: since Postgres 16 it is his to do."""
+    if int(version.partition(".")[0]) < 16:
+        return ()
+    found = (_MEMBERSHIP.fullmatch(one) for one in opened if " ON " not in one)
+    return tuple(f"REVOKE {one[1]} FROM {one[2]} CASCADE" for one in found if one)
 
 
 @dataclass(frozen=True)
