@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantry_crds.tenant import MEMORY, TIMEOUT
+from tenantry_crds.tenantdatabase import MEMORY, TIMEOUT
 
 MILLISECONDS = {"": 1, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 KILOBYTES = {"kB": 1, "MB": 1024, "GB": 1024**2}

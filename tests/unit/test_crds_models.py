@@ -68,6 +68,7 @@ def test_an_absent_field_of_a_tenant_means() -> None:
             "lock_timeout": "5s",
         },
         "readOnlyRole": "Disabled",
+        "extensions": [],
         "adoptionPolicy": "IfMarked",
         "migrations": {"wave": None, "hold": False},
         "lifecycle": "Active",

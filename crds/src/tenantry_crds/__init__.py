@@ -56,16 +56,14 @@ from tenantry_crds.tenant import (
     Isolation,
     Lifecycle,
     MigrationStatus,
-    ReadOnlyRole,
     Tenant,
-    TenantDatabase,
     TenantEffective,
     TenantMigrations,
     TenantPhase,
-    TenantSettings,
     TenantSpec,
     TenantStatus,
 )
+from tenantry_crds.tenantdatabase import DatabaseExtension, ReadOnlyRole, TenantDatabase, TenantSettings
 from tenantry_crds.tenantnamespace import (
     BoundRole,
     EffectiveNamespace,
@@ -89,6 +87,7 @@ __all__ = [
     "CredentialsRotation",
     "CredentialsSecretRef",
     "CredentialsStatus",
+    "DatabaseExtension",
     "DatabaseServer",
     "DatabaseServerSpec",
     "DatabaseServerStatus",

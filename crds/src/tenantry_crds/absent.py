@@ -14,12 +14,12 @@ from tenantry_crds.tenant import (
     DeletionProtection,
     DriftPolicy,
     Lifecycle,
-    ReadOnlyRole,
     TenantEffective,
     TenantMigrations,
     TenantSpec,
 )
 from tenantry_crds.tenantbackup import BackupBucket, EffectiveBackup
+from tenantry_crds.tenantdatabase import ReadOnlyRole
 from tenantry_crds.tenantnamespace import EffectiveNamespace, NetworkPolicyMode, PodSecurity, TenantNamespace
 
 CONNECTION_LIMIT = 20
@@ -57,6 +57,12 @@ def settings(spec: TenantSpec) -> dict[str, str]:
 
 def read_only_role(spec: TenantSpec) -> ReadOnlyRole:
     return (spec.database and spec.database.read_only_role) or ReadOnlyRole.DISABLED
+
+
+def extensions(spec: TenantSpec) -> tuple[str, ...]:
+    """Return the names of what is asked for, sorted."""
+    given = (spec.database and spec.database.extensions) or ()
+    return tuple(sorted(one.name for one in given))
 
 
 def secret_name(spec: TenantSpec, tenant: str) -> str:
@@ -125,6 +131,7 @@ def effective(spec: TenantSpec, tenant: str) -> TenantEffective:
         connection_limit=connection_limit(spec),
         settings=settings(spec),
         read_only_role=read_only_role(spec),
+        extensions=extensions(spec),
         adoption_policy=adoption_policy(spec),
         migrations=migrations(spec),
         lifecycle=lifecycle(spec),

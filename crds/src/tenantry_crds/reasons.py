@@ -36,6 +36,7 @@ class Reason(StrEnum):
     MIGRATING = "Migrating"
     WAITING_FOR_RUN = "WaitingForRun"
     NAMESPACE_TERMINATING = "NamespaceTerminating"
+    EXTENSION_UNAVAILABLE = "ExtensionUnavailable"
     BACKING_UP = "BackingUp"
     # what a person has to cure
     NOT_OURS = "NotOurs"

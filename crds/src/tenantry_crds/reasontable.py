@@ -4,6 +4,7 @@ from tenantry_crds.conditions import ConditionType as C
 from tenantry_crds.reasonentry import Entry
 from tenantry_crds.reasons import Reason
 
+_NO_EXTENSION = "An extension that spec.database.extensions names, or no more names, is not ours to make or drop."
 _WAIT = "Wait; the operator goes on by itself."
 _OPEN = "Nothing; spec.lifecycle Active gives access back."
 _CLOSED = (C.READY, C.SUSPENDED, C.CREDENTIALS_READY)
@@ -82,11 +83,11 @@ TABLE: tuple[Entry, ...] = (
         "The tenant's namespace is being deleted; it is waited for, and made anew if the Tenant stays.",
         "Wait; if it lasts, remove what the message names, as objects with finalizers of somebody else.",
     ),
+    Entry(Reason.EXTENSION_UNAVAILABLE, (C.READY, C.STALLED), _NO_EXTENSION, "Do what the message says."),
     Entry(
         Reason.BACKING_UP,
         (C.READY, C.DELETING),
-        "The Tenant is being deleted with BackupThenDelete: access is taken, and its data is dumped and restored for a "
-        "trial. Nothing is dropped before that has worked.",
+        "By BackupThenDelete access is taken; nothing is dropped before the data is dumped, and restored for a trial.",
         "Wait; the Job that the message names tells in its log how far it is.",
     ),
     Entry(

@@ -155,6 +155,7 @@ RUNBOOKS: Final[dict[R, tuple[str, ...]]] = {
     R.FORCE_FINALIZE_REFUSED: ("kubectl get tenant <tenant> -o yaml",),
     R.BACKED_UP: ("tenantry tenant restore <tenant> --from <place>",),
     R.RESUMED: (_STATUS,),
+    R.EXTENSION_UNAVAILABLE: (_STATUS, "psql -c 'SELECT * FROM pg_available_extensions'"),
     R.NAMESPACE_TERMINATING: (_STATUS, "kubectl describe namespace <namespace>"),
     R.CRD_OUTDATED: (_DOCTOR, "helm upgrade --install tenantry-crds charts/tenantry-crds -n tenantry-system"),
 }

@@ -10,12 +10,9 @@ from tenantry_crds.base import DnsLabel, KubeObject, ObservedGeneration, Part, R
 from tenantry_crds.conditions import Conditions
 from tenantry_crds.credentials import CredentialsStatus, EffectiveRotation, TenantCredentials
 from tenantry_crds.tenantbackup import EffectiveBackup, TenantBackup
+from tenantry_crds.tenantdatabase import ReadOnlyRole, TenantDatabase
 from tenantry_crds.tenantnamespace import EffectiveNamespace, TenantNamespace
 
-# The largest value of each unit stays below the 2^31 ms that Postgres can hold.
-TIMEOUT = r"^(0|[1-9][0-9]{0,8}ms|[1-9][0-9]{0,5}s|[1-9][0-9]{0,3}min|[1-9][0-9]?h)$"
-# Postgres refuses less than 64kB.
-MEMORY = r"^((6[4-9]|[7-9][0-9]|[1-9][0-9]{2,6})kB|[1-9][0-9]{0,3}MB|[1-9][0-9]?GB)$"
 # No control characters: the name is printed in logs and terminals.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
@@ -54,11 +51,6 @@ class DriftPolicy(StrEnum):
     REPORT = "Report"
 
 
-class ReadOnlyRole(StrEnum):
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-
-
 class TenantPhase(StrEnum):
     PENDING = "Pending"
     PROVISIONING = "Provisioning"
@@ -67,67 +59,6 @@ class TenantPhase(StrEnum):
     ARCHIVED = "Archived"
     DELETING = "Deleting"
     FAILED = "Failed"
-
-
-class TenantSettings(Part):
-    """Postgres settings of the tenant's roles in its database; the keys are Postgres' own."""
-
-    statement_timeout: Annotated[
-        str | None,
-        Field(
-            alias="statement_timeout",
-            max_length=12,
-            pattern=TIMEOUT,
-            description="Longest run of one statement, as in 30s; 0 for no limit. Absent: 30s.",
-        ),
-    ] = None
-    idle_in_transaction_session_timeout: Annotated[
-        str | None,
-        Field(
-            alias="idle_in_transaction_session_timeout",
-            max_length=12,
-            pattern=TIMEOUT,
-            description="Longest idle time inside a transaction before the session is ended; 0 for no limit. "
-            "Absent: 60s.",
-        ),
-    ] = None
-    lock_timeout: Annotated[
-        str | None,
-        Field(
-            alias="lock_timeout",
-            max_length=12,
-            pattern=TIMEOUT,
-            description="Longest wait for a lock; 0 for no limit. Absent: 5s.",
-        ),
-    ] = None
-    work_mem: Annotated[
-        str | None,
-        Field(
-            alias="work_mem",
-            max_length=12,
-            pattern=MEMORY,
-            description="Memory of one sort or hash before it spills to disk, as in 8MB. Absent: the server's own.",
-        ),
-    ] = None
-
-
-class TenantDatabase(Part):
-    """Limits and settings of the tenant's login, and who else reads."""
-
-    connection_limit: Annotated[
-        int | None, Field(ge=1, le=1000, description="Connections that the login may hold at once. Absent: 20.")
-    ] = None
-    settings: Annotated[TenantSettings | None, Field(description="Postgres settings of the login in its database.")] = (
-        None
-    )
-    read_only_role: Annotated[
-        ReadOnlyRole | None,
-        Field(
-            description="Enabled: there is a role, t_<tenant>_ro, that nobody logs in as, and that may SELECT from "
-            "every table, view and sequence of the tenant's own schema, and do nothing else. Grant it to a login of "
-            "your own. Disabled drops it. Absent: Disabled."
-        ),
-    ] = None
 
 
 class TenantMigrations(Part):
@@ -168,7 +99,8 @@ class TenantSpec(Part):
         Field(description="The DatabaseServer that holds the data. Absent: the default server, and it stays there."),
     ] = None
     database: Annotated[
-        TenantDatabase | None, Field(description="Limits and settings of the tenant's login, and who else reads.")
+        TenantDatabase | None,
+        Field(description="Limits and settings of the tenant's login, extensions, and who else reads."),
     ] = None
     credentials: Annotated[
         TenantCredentials | None,
@@ -314,6 +246,14 @@ class TenantEffective(Part):
     read_only_role: Annotated[
         ReadOnlyRole | None, Field(description="Whether there is a role that reads and does nothing else.")
     ] = None
+    extensions: Annotated[
+        tuple[Annotated[str, Field(max_length=63)], ...],
+        Field(
+            max_length=16,
+            description="Extensions of Postgres that the tenant asks for.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ()
     adoption_policy: Annotated[AdoptionPolicy, Field(description="Whether data that is there already is taken over.")]
     lifecycle: Annotated[Lifecycle, Field(description="Whether anybody gets at the data.")]
     rotation: Annotated[

@@ -94,7 +94,7 @@ async def apply_on_server(
             oid = await _apply_unit(connection, unit, context=context, marker_text=marker_text) or oid
         except (psycopg.Error, CannotRevoke, MarkerChanged, SessionsRemain, WritersRemain) as error:
             failed.append(Failed(unit, _failure(error)))
-            if not isinstance(unit[0], do.NOT_OURS_TO_UNDO) and not isinstance(error, CannotRevoke):
+            if not isinstance(unit[0], do.STOPS_NOTHING) and not isinstance(error, CannotRevoke):
                 break
             continue
         done += unit

@@ -8,12 +8,14 @@ from psycopg import sql
 
 from tenantry_migrations import TENANT, render
 from tenantry_operator.apply.database_sql import database_statements
+from tenantry_operator.apply.extension_sql import extension_statements
 from tenantry_operator.apply.pool_sql import pool_statements
 from tenantry_operator.apply.reader_sql import reader_statements
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.tenant import PUBLIC, ForeignGrant
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.database_actions import DatabaseAction, OwnDatabase
+from tenantry_operator.plan.extension_actions import ExtensionAction
 from tenantry_operator.plan.pool_actions import PoolTenantAction
 from tenantry_operator.plan.reader_actions import CloseReader, DropReader, GrantReads, RevokeReads
 
@@ -61,6 +63,8 @@ def statements(action: do.ServerAction, context: Context) -> tuple[Statement, ..
         return tuple(pool_statements(action))
     if isinstance(action, DatabaseAction):
         return tuple(database_statements(action))
+    if isinstance(action, ExtensionAction):
+        return tuple(extension_statements(action))
     if isinstance(action, GrantReads | RevokeReads | CloseReader):
         return tuple(reader_statements(action))
     return tuple(_statements(action, context))

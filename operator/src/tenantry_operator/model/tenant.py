@@ -13,6 +13,7 @@ from tenantry_operator.model.credentials import DesiredCredentials, RotationNote
 from tenantry_operator.model.drift import NO_RULE, DriftRule
 from tenantry_operator.model.endpoints import Endpoints
 from tenantry_operator.model.exposure import Exposure
+from tenantry_operator.model.extensions import ObservedExtensions
 from tenantry_operator.model.isolation import Isolation, Layout
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.namespace import DesiredNamespace, ObservedNamespace
@@ -197,6 +198,8 @@ class Catalogue:
     default_grants: frozenset[Grant] = frozenset()
     """Default privileges for what the owner role makes; `on` is TABLES, SEQUENCES or FUNCTIONS."""
     reads: Reads = field(default_factory=Reads)
+    extensions: ObservedExtensions = field(default_factory=ObservedExtensions)
+    """Of the tenant's database; others' as well, where it is shared."""
     settings_elsewhere: frozenset[tuple[str, str, str]] = frozenset()
     """Role, database and name of each setting outside the tenant's database; no database: in all of them."""
     foreign: frozenset[ForeignGrant] = frozenset()
@@ -297,6 +300,7 @@ class DesiredTenant:
     settings: frozenset[tuple[str, str]] = frozenset()
     reader: bool = False
     """Whether there is a role that only reads."""
+    extensions: frozenset[str] = frozenset()
     adoption: Adoption = Adoption.IF_MARKED
     lifecycle: Lifecycle = Lifecycle.ACTIVE
     deletion: Deletion | None = None

@@ -15,6 +15,7 @@ from tenantry_operator.plan.database_actions import (
     OwnDatabase,
     RevokeOnDatabase,
 )
+from tenantry_operator.plan.extension_actions import CreateExtension, DropExtension, ExtensionAction
 from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
 from tenantry_operator.plan.reader_actions import CloseReader, ReaderAction
 
@@ -307,6 +308,7 @@ ServerAction = (
     | PoolTenantAction
     | DatabaseAction
     | ReaderAction
+    | ExtensionAction
 )
 """Done in the tenant's database; LeaveDatabase in the one that it names, a DatabaseAction in the server's."""
 
@@ -334,6 +336,9 @@ TAKEN_BACK = (
 NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, RevokeForeign)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
+STOPS_NOTHING = (*NOT_OURS_TO_UNDO, CreateExtension, DropExtension)
+"""What else may be refused to us by what an administrator or a tenant has there."""
+
 ALONE = (
     *NOT_OURS_TO_UNDO,
     CloseLogin,
@@ -344,6 +349,8 @@ ALONE = (
     CloseEntry,
     MakeDatabase,
     DropDatabase,
+    CreateExtension,
+    DropExtension,
 )
 """Each in a transaction of its own.
 

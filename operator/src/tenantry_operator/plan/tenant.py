@@ -29,6 +29,7 @@ from tenantry_operator.plan.tenant_database import (
 )
 from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
+from tenantry_operator.plan.tenant_extensions import extension_actions, extension_problem
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
 from tenantry_operator.plan.tenant_reader import is_to_go, reader_dropped
 from tenantry_operator.plan.tenant_reporting import sort_out
@@ -59,6 +60,8 @@ class Plan:
     """What answers to a change by hand, be it among the actions or left undone."""
     held: tuple[TenantAction, ...] = field(default=(), compare=False)
     """What is left undone, since drift is only reported."""
+    extension_problem: Problem | None = field(default=None, compare=False)
+    """What keeps the tenant from an extension; the rest of the plan is carried out all the same."""
     namespace_problem: Problem | None = field(default=None, compare=False)
     """What is the matter with the namespace; the rest of the plan is carried out all the same."""
     rotation: Rotation | None = field(default=None, compare=False)
@@ -159,6 +162,7 @@ def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
         id=tenant_id(desired, observed),
         drift=found.drift,
         held=found.held,
+        extension_problem=extension_problem(desired, observed.catalogue),
         namespace_problem=namespace_problem(desired, observed.namespace),
         rotation=rotation,
         again=seen_later(observed.catalogue),
@@ -208,7 +212,7 @@ def _server_actions(
     actions += catalogue_actions(desired, stays, rotation, identity=identity)
     if archived:
         actions += retirement_actions(desired.names, left, reason=lifecycle.why(desired))
-    return [*actions, *reader_dropped(desired, left)]
+    return [*actions, *reader_dropped(desired, left), *extension_actions(desired, left)]
 
 
 def _marker_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> list[TenantAction]:

@@ -253,7 +253,8 @@ class TenantReconciler:
         isolation = None
         if desired.deletion is None:
             isolation = await self._isolation.judge(tenant, looked, plan=plan, done=executed.done, problem=problem)
-        beside = executed.namespace_problem or plan.namespace_problem
+        about_namespace = executed.namespace_problem or plan.namespace_problem
+        beside = about_namespace or plan.extension_problem
         verdict = TenantVerdict(
             problem or isolation_problem(isolation) or beside,
             desired=desired,
@@ -264,7 +265,7 @@ class TenantReconciler:
             drift=drift_left(plan, executed.done),
             access_taken=is_taken(desired, observed, executed.done),
             rotation=plan.rotation,
-            namespace=NamespaceVerdict(beside),
+            namespace=NamespaceVerdict(about_namespace),
             isolation=isolation,
         )
         seen = looked.seen() if plan.is_empty else None
@@ -317,7 +318,7 @@ class TenantReconciler:
         """Return what there is, the text of the facts, and whether the server is prepared, and by us."""
         try:
             catalogue, facts, sessions, held_by, ways = await look_at_home(
-                self._servers, address, desired.layout, isolation=self._isolation
+                self._servers, address, desired, isolation=self._isolation
             )
         except (DatabaseError, psycopg.Error) as error:
             if desired.deletion and row is None and await self._left_no_trace(tenant):

@@ -46,6 +46,7 @@ def desired_tenant(
         service_tables=service_tables(names),
         connection_limit=absent.connection_limit(spec),
         settings=frozenset(absent.settings(spec).items()),
+        extensions=frozenset(absent.extensions(spec)),
         reader=absent.read_only_role(spec) is ReadOnlyRole.ENABLED,
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),

@@ -40,7 +40,7 @@ def count_drift(metrics: Metrics, tenant: Tenant, plan: Plan, *, done: Sequence[
 
 def only_left_out(problem: Problem | None) -> bool:
     """Whether all was done but what only an administrator can undo, or what drift is left as it is."""
-    left_out = BROKEN | {Reason.PRIVILEGES_MISSING}
+    left_out = BROKEN | {Reason.PRIVILEGES_MISSING, Reason.EXTENSION_UNAVAILABLE}
     return problem is not None and problem.lasting and problem.reason in left_out
 
 

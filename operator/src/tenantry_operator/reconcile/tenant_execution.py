@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Final
 
 import psycopg
 
@@ -42,8 +43,10 @@ from tenantry_operator.plan.actions import (
     WriteSecret,
 )
 from tenantry_operator.plan.database_actions import AlterDatabase, DatabaseAction, DropDatabase, MakeDatabase
+from tenantry_operator.plan.extension_actions import CreateExtension, DropExtension
 from tenantry_operator.plan.pool_actions import MakePool
 from tenantry_operator.plan.status import Problem
+from tenantry_operator.plan.tenant_extensions import refused
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
 from tenantry_operator.reconcile.tenant_backup import apply_on_backup
@@ -105,6 +108,10 @@ def kubernetes_problem(error: ApiError) -> Problem:
     return Problem(Reason.KUBERNETES_ERROR, str(error), lasting=not error.transient)
 
 
+PASSED_OVER: Final = frozenset({Reason.PRIVILEGES_MISSING, Reason.EXTENSION_UNAVAILABLE})
+"""What is left to an administrator keeps nothing else from being done."""
+
+
 class TenantExecution:
     """One plan's way through the world. It stops at the first failure: the next pass begins from what is there."""
 
@@ -149,7 +156,7 @@ class TenantExecution:
             if problem is not None:
                 executed.problem = problem
                 # What follows would not find its database, or would leave it behind.
-                if where == "database" or problem.reason is not Reason.PRIVILEGES_MISSING or not problem.lasting:
+                if where == "database" or problem.reason not in PASSED_OVER or not problem.lasting:
                     break
         return executed
 
@@ -337,6 +344,8 @@ def _where(action: TenantAction) -> str:
 
 def _problem_of(failed: Failed) -> Problem:
     problem = failure_problem(failed.failure)
+    if problem.lasting and isinstance(failed.actions[0], CreateExtension | DropExtension):
+        return Problem(Reason.EXTENSION_UNAVAILABLE, refused(failed.actions[0], failed.failure.message), lasting=True)
     if problem.reason is Reason.PRIVILEGES_MISSING and isinstance(failed.actions[0], MakeDatabase):
         said = "the operator's login may not make databases; an administrator runs ALTER ROLE <that login> CREATEDB"
         return Problem(Reason.PRIVILEGES_MISSING, said, lasting=True)

@@ -1,12 +1,15 @@
 """Looks at a tenant where it lives: in the server's database, in one of its own, or in the pool."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
 from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers, ServerUnreachable
 from tenantry_operator.model.exposure import Exposure
+from tenantry_operator.model.extensions import of_a_new_database
 from tenantry_operator.model.isolation import Layout
-from tenantry_operator.model.tenant import Catalogue
+from tenantry_operator.model.tenant import Catalogue, DesiredTenant
+from tenantry_operator.observe.extensions import line_of, parse_extensions, read_extensions, with_available
 from tenantry_operator.observe.pool import parse_line, read_lines, with_line
 from tenantry_operator.observe.sessions import observe_sessions
 from tenantry_operator.observe.tenant import observe_catalogue, observe_claim
@@ -26,26 +29,32 @@ class AtHome(NamedTuple):
 
 
 async def look_at_home(
-    servers: Servers, address: ServerAddress, layout: Layout, *, isolation: IsolationWatch
+    servers: Servers, address: ServerAddress, desired: DesiredTenant, *, isolation: IsolationWatch
 ) -> AtHome:
     """Look into the tenant's database. If it is not there, or lets nobody in, look at it from the server's.
 
     Raises DatabaseError, psycopg.Error.
     """
+    layout = desired.layout
     own = layout.own_database
     if own is None:
         async with servers.connection(address) as connection:
-            return await _look(connection, address, layout, isolation)
+            seen = await _look(connection, address, layout, isolation)
+            return await _with_extensions(connection, seen, desired.extensions, shared=True)
     try:
         async with servers.connection(address, database=own) as connection:
-            return await _look(connection, address, layout, isolation)
+            seen = await _look(connection, address, layout, isolation)
+            return await _with_extensions(connection, seen, desired.extensions, shared=False)
     except DatabaseError as error:
         if isinstance(error, ServerUnreachable) and error.failure.reason != "TooManyConnections":
             raise
         said = str(error)
     async with servers.connection(address) as connection:
         seen = await _look(connection, address, layout, isolation)
-    there = seen.catalogue.database
+        there = seen.catalogue.database
+        if there is None or there.is_begun:
+            found = await with_available(connection, of_a_new_database(), desired.extensions)
+            seen = seen._replace(catalogue=replace(seen.catalogue, extensions=found))
     if there is None:
         return seen
     return seen._replace(catalogue=replace(seen.catalogue, database=replace(there, shut=said)))
@@ -58,6 +67,17 @@ async def _look(connection: Connection, address: ServerAddress, layout: Layout, 
     sessions = await observe_sessions(connection, layout.names, catalogue)
     ways = await isolation.seen_by_pass(connection, address, layout) if facts else frozenset()
     return AtHome(catalogue, facts, sessions, await observe_claim(connection), ways)
+
+
+async def _with_extensions(connection: Connection, seen: AtHome, wanted: Collection[str], *, shared: bool) -> AtHome:
+    """Add what there is of extensions; of a database that others use too, only of those that are asked for."""
+    if shared and not wanted:
+        return seen
+    there = await read_extensions(connection)
+    line = line_of(there, wanted) if shared else there
+    found = await with_available(connection, parse_extensions(line), wanted)
+    facts = with_line(seen.facts, line) if seen.facts else ""
+    return seen._replace(catalogue=replace(seen.catalogue, extensions=found), facts=facts)
 
 
 async def _with_pool(connection: Connection, layout: Layout, catalogue: Catalogue, facts: str) -> tuple[Catalogue, str]:

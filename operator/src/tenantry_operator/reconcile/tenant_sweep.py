@@ -17,6 +17,7 @@ from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
+from tenantry_operator.observe.extensions import line_of, read_extensions
 from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.pool import read_lines, with_line
 from tenantry_operator.observe.registry import read_rows
@@ -238,6 +239,11 @@ class TenantSweep:
             pooled = frozenset(name for name in names if self._is_pooled(name))
             lines = await read_lines(connection, pooled) if pooled else {}
             ways = await self._isolation.seen_by_sweep(connection, address, tenants, pooled=pooled)
+            asking = {name: those for name, those in self._asking(names).items() if TenantNames(name).key in marks}
+            there = await read_extensions(connection) if asking else ""
+            for name, those in asking.items():
+                line = line_of(there, those)
+                lines[name] = with_line(lines[name], line) if name in lines else line
             found: dict[str, Found] = {
                 name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None, ways[name])
                 for name in names
@@ -259,6 +265,12 @@ class TenantSweep:
     def _is_pooled(self, name: str) -> bool:
         body = self._cache.get(Key(KIND, name)) or {}
         return bool(body.get("spec", {}).get("isolation") == Isolation.POOLED.value)
+
+    def _asking(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Return the extensions that Tenants ask for, of those that ask for any."""
+        databases = {name: (self._cache.get(Key(KIND, name)) or {}).get("spec", {}).get("database") for name in names}
+        asked = {name: [one["name"] for one in (said or {}).get("extensions", ())] for name, said in databases.items()}
+        return {name: those for name, those in asked.items() if those}
 
     def _is_quiet(self, name: str, mark: str) -> bool:
         """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment."""

@@ -9,7 +9,9 @@ import psycopg
 from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers, ServerUnreachable
 from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.observe.extensions import read_extensions
 from tenantry_operator.observe.marks_apart import read_marks_apart
+from tenantry_operator.observe.pool import with_line
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 
@@ -66,21 +68,25 @@ class ApartSweep:
         """Return mark and facts of one moment: a change in between would leave the mark of the one with the other's."""
         try:
             async with self._servers.connection(address, database=names.database) as connection:
-                return await self._one_moment(connection, address, names)
+                return await self._one_moment(connection, address, names, inside=True)
         except DatabaseError as error:
             if isinstance(error, ServerUnreachable) and error.failure.reason != "TooManyConnections":
                 raise
         # It is gone, or lets nobody in.
         async with self._servers.connection(address) as connection:
-            return await self._one_moment(connection, address, names)
+            return await self._one_moment(connection, address, names, inside=False)
 
-    async def _one_moment(self, connection: Connection, address: ServerAddress, names: TenantNames) -> Entered:
+    async def _one_moment(
+        self, connection: Connection, address: ServerAddress, names: TenantNames, *, inside: bool
+    ) -> Entered:
         try:
             async with connection.transaction():
                 await connection.execute(ONE_MOMENT)
                 marks = await read_marks_apart(connection, (names,))
                 facts = (await read_facts(connection, (names,), own=names.database)).get(names.key, "")
                 ways = await self._isolation.seen_apart(connection, address, names) if facts else frozenset()
+                if facts and inside:
+                    facts = with_line(facts, await read_extensions(connection))
         except psycopg.OperationalError:
             return Entered("", "", frozenset())  # it is being dropped
         return Entered(marks.get(names.key, ""), facts, ways)

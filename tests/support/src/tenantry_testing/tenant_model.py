@@ -25,10 +25,12 @@ from tenantry_operator.model.tenant import (
 )
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.database_actions import DatabaseAction
+from tenantry_operator.plan.extension_actions import ExtensionAction
 from tenantry_operator.plan.reader_actions import CloseReader, DropReader, GrantReads, RevokeReads
 from tenantry_operator.plan.tenant_rotation import remembered
 from tenantry_operator.plan.tenant_secret import tenant_binding, usable_password
 from tenantry_testing.database_model import Impossible, change_database, from_outside, is_entered
+from tenantry_testing.extension_model import change_extensions
 from tenantry_testing.namespace_model import NamespaceModel
 from tenantry_testing.reader_model import change_reads
 
@@ -118,13 +120,12 @@ class TenantModel:
             return
         if isinstance(action, DatabaseAction):
             self.catalogue = change_database(self.catalogue, action, self.desired)
-            return
-        if isinstance(action, GrantReads | RevokeReads | CloseReader):
+        elif isinstance(action, ExtensionAction):
+            self.catalogue = change_extensions(self.catalogue, action)
+        elif isinstance(action, GrantReads | RevokeReads | CloseReader):
             self._role(action.role)
             self.catalogue = change_reads(self.catalogue, action)
-            return
-        handler = handlers.get(type(action))
-        if handler is not None:
+        elif (handler := handlers.get(type(action))) is not None:
             handler(action)
         else:
             self._change(action)

@@ -69,6 +69,11 @@ def a_tenant_that_is_read(world: FaultWorld, name: str) -> None:
     a_tenant(world, name, database=READS)
 
 
+def a_tenant_apart(world: FaultWorld, name: str) -> None:
+    world.apply(name, isolation="Database")
+    world.wait(lambda: world.is_ready(name), f"{name} is Ready")
+
+
 def create(world: FaultWorld, name: str) -> None:
     world.apply(name)
 
@@ -182,6 +187,7 @@ class Scenario:
 
 OVERLAP = "2s"
 READS = {"readOnlyRole": "Enabled"}
+EXTENDS = {"extensions": [{"name": "citext"}]}
 LIMITS = {"connectionLimit": 7, "settings": {"statement_timeout": "9s", "work_mem": "8MB"}}
 
 SCENARIOS = (
@@ -190,6 +196,7 @@ SCENARIOS = (
     Scenario("ask for a read-only role", change(database=READS)),
     Scenario("drop the read-only role", change(database={"readOnlyRole": "Disabled"}), prepare=a_tenant_that_is_read),
     Scenario("suspend what is read", change(lifecycle="Suspended"), prepare=a_tenant_that_is_read),
+    Scenario("ask for an extension in its own database", change(database=EXTENDS), prepare=a_tenant_apart),
     Scenario("rotate", rotate, prepare=a_tenant_with_a_short_overlap, reached=has_rotated),
     Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
     Scenario("suspend", change(lifecycle="Suspended")),

@@ -35,6 +35,8 @@ LIMITS: Final[Sequence[Spec]] = (
     {"default": {"cpu": "1"}},
     {"max": {"memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}},
 )
+EXTENSIONS: Final = ("citext", "dict_int", "dblink", "nowhere")
+"""Two that are trusted, one that only a superuser makes, and one that no server has."""
 INTERVALS: Final = ("0s", "24h", "720h")
 OVERLAPS: Final = ("10m", "1h", "48h")
 SLOT: Final = re.compile(r"(_login_|\"activeSlot\": \")[ab]")
@@ -109,6 +111,9 @@ class WalkCampaign:
         if template := spec.get("credentials", {}).get("template"):
             # A name with a digit after it would not be told from another name in a dump.
             spec["credentials"]["template"] = {key: text.replace("}", "} ") for key, text in template.items()}
+        if "extensions" in spec.get("database", {}):
+            names = self._draw.sample(EXTENSIONS, self._draw.randint(0, len(EXTENSIONS)))
+            spec["database"]["extensions"] = [{"name": name} for name in names]
         if walker.spec is not None:
             spec["isolation"] = walker.spec["isolation"]
             if "namespace" in walker.spec:
