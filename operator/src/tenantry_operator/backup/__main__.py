@@ -23,6 +23,7 @@ from tenantry_operator.backup.dump import dump, told
 from tenantry_operator.backup.orders import BackupError, BucketOrder, DumpOrder, RestoreOrder
 from tenantry_operator.backup.programs import find_client
 from tenantry_operator.backup.restore import restore
+from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.backup.servers import Login, Reach
 from tenantry_operator.backup.store import Store, VolumeStore
 
@@ -40,7 +41,9 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
         return 2
     try:
         word, code = verbs[arguments[0]](environment), 0
-    except (BackupError, psycopg.Error, OSError) as error:
+    except psycopg.Error as error:
+        word, code = told_of(error), 1
+    except (BackupError, OSError) as error:
         word, code = " ".join(str(error).split()), 1
     except (ValidationError, KeyError) as error:
         word, code = f"the order cannot be read: {error}", 1

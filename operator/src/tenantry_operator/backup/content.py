@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry_operator.backup.orders import BackupError, Content
+from tenantry_operator.backup.sayings import told_of
 
 Connection = psycopg.Connection[Any]
 
@@ -49,7 +50,7 @@ def read_content(connection: Connection, schema: str) -> Content:
         found = connection.execute(RELATIONS, (schema, ["r", "S"])).fetchall()
         told = {str(name): _told(connection, schema, str(name), kind=str(kind)) for name, kind in found}
     except psycopg.Error as error:
-        raise BackupError(f"schema {schema} cannot be read: {' '.join(str(error).split())}") from error
+        raise BackupError(f"schema {schema} cannot be read: {told_of(error)}") from error
     return Content(objects=counted, tables=told)
 
 

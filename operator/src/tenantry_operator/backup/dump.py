@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
-from zlib import crc32
 
 import psycopg
 from psycopg import sql
@@ -17,8 +16,9 @@ from tenantry_operator.backup.largeobjects import check_owners, digest_of, read_
 from tenantry_operator.backup.lent import lent_login
 from tenantry_operator.backup.orders import BackupError, DumpOrder, KeptPart, LargeObjects, Manifest, Part
 from tenantry_operator.backup.programs import Client
+from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.backup.scratch import scratch_database, scratch_mark, scratch_name
-from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, marker_of, only_one
+from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
 from tenantry_operator.model.names import OWNER
 
@@ -48,10 +48,6 @@ def dump(order: DumpOrder, *, reach: Reach, store: Store, client: Client, work: 
             store.finish(path, manifest)
     say(told(manifest, f"{store.place}/{path}"))
     return manifest
-
-
-def lock_number(uid: str) -> int:
-    return crc32(uid.encode()) - 2**31
 
 
 def told(manifest: Manifest, where: str) -> str:
@@ -199,7 +195,7 @@ def fill(
             try:
                 read_large_objects(connection, manifest.owner, file)
             except psycopg.errors.UniqueViolation as error:
-                raise BackupError(f"a large object of the backup is another one's by now: {error}") from error
+                raise BackupError(f"a large object of the backup is another one's by now: {told_of(error)}") from error
     return refused
 
 

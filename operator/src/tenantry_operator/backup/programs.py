@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from tenantry_operator.backup.orders import BackupError
+from tenantry_operator.backup.sayings import summary, told_by
 
 DEBIAN: Final = Path("/usr/lib/postgresql")
-SAID: Final = 1500
 ENTRY: Final = re.compile(r"^\d+; \d+ \d+ (?P<what>.*)$")
 
 
@@ -60,7 +60,7 @@ class Client:
     def _run(self, program: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
         done = self._try(program, words, environment)
         if done.returncode != 0:
-            raise BackupError(f"{program} ended with {done.returncode}: {done.stderr.strip()[-SAID:]}")
+            raise BackupError(f"{program} ended with {done.returncode}: {summary(done.stderr)}")
         return done.stdout
 
     def _try(
@@ -101,7 +101,7 @@ def _listed(file: Path, entries: Sequence[str]) -> Path:
 
 
 def _refused(done: subprocess.CompletedProcess[str]) -> list[str]:
-    lines = [line for line in done.stderr.splitlines() if "error:" in line]
+    lines = [line for line in told_by(done.stderr) if "error:" in line]
     if done.returncode != 0 and not lines:
-        raise BackupError(f"pg_restore ended with {done.returncode}: {done.stderr.strip()[-SAID:]}")
+        raise BackupError(f"pg_restore ended with {done.returncode}: {summary(done.stderr)}")
     return lines

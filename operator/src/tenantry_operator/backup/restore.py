@@ -11,10 +11,11 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from tenantry_operator.backup.dump import compare, fill, lock_number
+from tenantry_operator.backup.dump import compare, fill
 from tenantry_operator.backup.orders import BackupError, Manifest, RestoreOrder
 from tenantry_operator.backup.programs import Client
-from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, marker_of, only_one
+from tenantry_operator.backup.sayings import told_of
+from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
 from tenantry_operator.model.names import OWNER
 from tenantry_operator.model.tenant import Marker, MarkerState
@@ -152,7 +153,7 @@ def _fill(
     try:
         refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise BackupError(f"the operator's login may not make it: {error}") from error
+        raise BackupError(f"the operator's login may not make it: {told_of(error)}") from error
     for one in refused:
         say(f"not granted: {one}")
     compare(manifest, database=database, reach=reach)

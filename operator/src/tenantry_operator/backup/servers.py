@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from tenantry_operator.backup.orders import BackupError, Server
+from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.model.names import OWNER
 
 Connection = psycopg.Connection[Any]
@@ -45,7 +47,9 @@ class Login:
             "PGAPPNAME": APPLICATION_NAME,
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
             # However the login is set: a dump takes as long as it takes, and hides no row.
-            "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=60s",
+            "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=60s "
+            # The lock of a pod whose node died is free within two minutes, and not within two hours.
+            "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6",
         }
         authority = self.folder / "ca.crt"
         if authority.exists():
@@ -81,10 +85,13 @@ class Reach:
         try:
             connection = psycopg.connect(autocommit=autocommit, **words)  # type: ignore[arg-type]
         except psycopg.Error as error:
-            said = " ".join(str(error).split())
-            raise BackupError(f"DatabaseServer {self.server.name}, database {name}: {said}") from error
+            raise BackupError(f"DatabaseServer {self.server.name}, database {name}: {told_of(error)}") from error
         with connection:
             yield connection
+
+
+def lock_number(uid: str) -> int:
+    return crc32(uid.encode()) - 2**31
 
 
 @contextmanager

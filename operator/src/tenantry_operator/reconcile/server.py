@@ -54,6 +54,7 @@ from tenantry_operator.plan.status import (
     without_unreadable_status,
 )
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress, registry_pool
+from tenantry_operator.reconcile.server_leftovers import clear_trials
 from tenantry_operator.reconcile.server_pool import keep_pool
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_execution import failure_problem
@@ -175,6 +176,7 @@ class DatabaseServerReconciler:
         if plan.actions:
             await self._execute(desired, observed, plan.actions, connection=connection)
         await self._take_back(observed.catalogue, connection, database=address.database)
+        await clear_trials(self._kube, connection, self._settings, server=desired.name)
         good = ServerVerdict(await self._keep_pool(server, connection), reached=True, privileged=True, version=version)
         if desired.registry_database is not None:
             registry = await self._addresses.registry(desired.name, desired.registry_database)
