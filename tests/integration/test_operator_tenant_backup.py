@@ -16,14 +16,8 @@ from tenantry_operator.backup.scratch import scratch_name
 from tenantry_operator.clients.kube import JOBS, TENANTS
 from tenantry_testing.crd_examples import BACKUP
 from tenantry_testing.job_runner import JobRunner
-from tenantry_testing.restoring import Tenantry, carried_out, tenantry_command
+from tenantry_testing.restoring import Tenantry, carried_out, leave, leftovers, tenantry_command
 from tenantry_testing.tenant_world import TenantWorld
-
-# From 16 on whoever makes a role is a member of it for good, without what is in it.
-BORROWED = """
-SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
-WHERE u.rolname = %s AND r.rolname LIKE 't_acme%%' AND pg_has_role(u.oid, r.oid, 'USAGE')
-"""
 
 READS = {"readOnlyRole": "Enabled"}
 
@@ -94,22 +88,8 @@ def everything(world: TenantWorld) -> list[tuple[Any, ...]]:
     ]
 
 
-async def leave(world: TenantWorld) -> None:
-    await world.leave("acme", "BackupThenDelete")
-    await world.reconcile("acme")
-
-
 def said(tenant: dict[str, Any], world: TenantWorld) -> tuple[str, str] | None:
     return world.condition(tenant, "Deleting")
-
-
-def leftovers(world: TenantWorld) -> list[tuple[Any, ...]]:
-    """Return databases of trials, roles lent for them or got by them, and ours that the operator's login has."""
-    return [
-        *world.fetch("SELECT rolname FROM pg_roles WHERE rolname ~ '^(climber|tenantry_lent)'"),
-        *world.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'tenantry_scratch%%'"),
-        *world.fetch(BORROWED, world.operator.user),
-    ]
 
 
 async def test_nothing_is_dropped_before_the_backup_is_verified_and_then_all(

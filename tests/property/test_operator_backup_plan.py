@@ -1,5 +1,6 @@
 """With BackupThenDelete nothing is dropped that is not, as it is, in a verified backup, whatever happens and dies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -10,13 +11,23 @@ from hypothesis import strategies as st
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.backup import DesiredBackup, JobPod, JobState, ServerSecrets, VolumeDestination
 from tenantry_operator.model.names import service_login
-from tenantry_operator.model.tenant import Deletion, Leaving, Membership, RowState
+from tenantry_operator.model.tenant import Deletion, Leaving, MarkerState, Membership, RowState
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan.backup_manifests import job_name
+from tenantry_operator.plan.database_actions import DropDatabase
+from tenantry_operator.plan.pool_actions import LeavePool
 from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_operator.plan.tenant_backup import RETRY_AFTER
-from tenantry_testing.tenant_damages import NAMES, make_desired
+from tenantry_testing.pool_model import pooled_model
+from tenantry_testing.tenant_damages import NAMES, make_desired, make_desired_apart
 from tenantry_testing.tenant_model import TenantModel, in_steps
+from tenantry_testing.tenant_playing import settle
+
+MODES: dict[str, Callable[[], TenantModel]] = {
+    "Schema": lambda: TenantModel(make_desired()),
+    "Database": lambda: TenantModel(make_desired_apart()),
+    "Pooled": pooled_model,
+}
 
 BACKUP = DesiredBackup(
     job=job_name("backup", "acme", "uid-1"),
@@ -44,14 +55,23 @@ class Departure:
         plan = self.plan()
         for step in in_steps(plan.actions)[:steps]:
             for action in step:
-                if isinstance(action, do.DropData):
-                    job = self.model.backup
-                    assert job is not None
-                    assert job.destination == self.destination
-                    assert self.verified.get(job.uid) == self.rows
-                    self.dropped += 1
+                self.check(action)
                 self.model.play(action)
         return plan
+
+    def check(self, action: do.TenantAction) -> None:
+        """See that what is dropped is allowed to be, and that no backup is made of what is left."""
+        marker, job = self.model.catalogue.marker, self.model.backup
+        begun = marker is not None and marker.state is MarkerState.DROPPING
+        if isinstance(action, do.BeginDrop):
+            assert job is not None
+            assert action.marker.backup == job.destination == self.destination
+            assert self.verified.get(job.uid) == self.rows
+        elif isinstance(action, do.DropData | DropDatabase | LeavePool):
+            assert begun
+            self.dropped += isinstance(action, do.DropData)
+        elif isinstance(action, do.StartBackup):
+            assert not begun
 
     @property
     def destination(self) -> str:
@@ -72,6 +92,10 @@ class Departure:
     def reopen(self) -> None:
         if NAMES.app in self.model.catalogue.roles:
             self.model.alter_role(NAMES.app, login=True)
+            self.rows += 1
+        entry = self.model.catalogue.entry
+        if entry is not None:
+            self.model.catalogue = replace(self.model.catalogue, entry=replace(entry, open=True))
             self.rows += 1
 
     def serve(self) -> None:
@@ -111,9 +135,9 @@ class Departure:
             happens[what]()
 
 
-def leaving(**changes: object) -> Departure:
-    model = TenantModel(make_desired())
-    model.play_all(plan_tenant(model.desired, model.observe()).actions)
+def leaving(mode: str = "Schema", **changes: object) -> Departure:
+    model = MODES[mode]()
+    settle(model, rounds=5, is_over=lambda plan: plan.is_empty and plan.again is None)
     backup = replace(BACKUP, **changes)  # type: ignore[arg-type]
     deletion = Deletion(Leaving.DELETE, protected=False, backup=backup)
     model.desired = replace(model.desired, deletion=deletion)
@@ -128,14 +152,17 @@ happenings = st.lists(
 )
 
 
-@given(happenings)
-@example([9, 9, "verified", "reopen"])
-@example([9, 9, "verified", "serve"])
-@example([9, 9, "verified", "reopen", 1])
-@example([9, 9, "verified", "move"])
-@example([9, 9, "verified", 1, "lose"])
-def test_what_is_dropped_is_in_a_verified_backup(events: list[str | int]) -> None:
-    gone = leaving()
+@given(st.sampled_from(sorted(MODES)), happenings)
+@example("Schema", [9, 9, "verified", "reopen"])
+@example("Schema", [9, 9, "verified", "serve"])
+@example("Schema", [9, 9, "verified", "reopen", 1])
+@example("Pooled", [9, 9, "verified", "reopen", 1])
+@example("Schema", [9, 9, "verified", "move"])
+@example("Schema", [9, 9, "verified", 1, "lose"])
+@example("Pooled", [9, 9, "verified", 4, "lose"])
+@example("Database", [9, 9, "verified", 4, "move"])
+def test_what_is_dropped_is_in_a_verified_backup(mode: str, events: list[str | int]) -> None:
+    gone = leaving(mode)
     for event in events:
         gone.happen(event)
     for _ in range(6):
@@ -152,8 +179,39 @@ def test_what_is_dropped_is_in_a_verified_backup(events: list[str | int]) -> Non
     assert gone.model.row.state is RowState.DELETED
 
 
-def test_access_is_taken_before_the_job_is_made() -> None:
+@pytest.mark.parametrize("mode", sorted(MODES))
+@pytest.mark.parametrize("what", ["lose", "move"])
+def test_once_the_drop_has_begun_no_backup_is_made_of_the_rest(mode: str, what: str) -> None:
+    gone = leaving(mode)
+    gone.run()
+    gone.run()
+    gone.job(JobState.VERIFIED)
+    kinds = [[type(action) for action in step] for step in in_steps(gone.plan().actions)]
+    gone.run(kinds.index([do.BeginDrop]) + 1)
+    gone.happen(what)
+    plan = gone.run()
+    assert plan.waits_for is None
+    assert do.StartBackup not in [type(action) for action in plan.actions]
+    assert (gone.dropped, gone.model.catalogue.roles) == (1, {})
+
+
+def test_of_what_was_half_dropped_without_a_backup_none_is_made() -> None:
     gone = leaving()
+    gone.model.desired = replace(gone.model.desired, deletion=Deletion(Leaving.DELETE, protected=False))
+    for step in in_steps(gone.plan().actions):
+        gone.model.play_all(step)
+        if any(isinstance(action, do.BeginDrop) for action in step):
+            break
+    gone.model.desired = replace(gone.model.desired, deletion=Deletion(Leaving.DELETE, protected=False, backup=BACKUP))
+    plan = gone.plan()
+    assert plan.actions == ()
+    assert plan.waits_for is not None
+    assert (plan.waits_for.reason, plan.waits_for.lasting) == (Reason.BACKUP_FAILED, True)
+
+
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_access_is_taken_before_the_job_is_made(mode: str) -> None:
+    gone = leaving(mode)
     first = gone.run()
     assert not any(isinstance(action, do.StartBackup) for action in first.actions)
     assert gone.model.live_logins() == set()

@@ -164,12 +164,6 @@ class TenantSpec(Part):
             field_path=".isolation",
         ),
         Rule(
-            name="tenant-pooled-is-not-backed-up",
-            rule="self.isolation != 'Pooled' || !has(self.deletionPolicy) || self.deletionPolicy != 'BackupThenDelete'",
-            message="a pooled Tenant cannot be backed up yet: choose Retain or Delete",
-            field_path=".deletionPolicy",
-        ),
-        Rule(
             name="tenant-pooled-moves-with-the-pool",
             rule="self.isolation != 'Pooled' || !has(self.migrations)",
             message="migrations cannot be set for a pooled Tenant: the pool moves as one, in the last wave",

@@ -25,6 +25,7 @@ from tenantry_migrations.pool_upgrade import (
     make_statements,
     move_statements,
     pool_version,
+    whole_statements,
 )
 from tenantry_migrations.registry_upgrade import released_revision, upgrade_registry
 from tenantry_migrations.replay import VERSION_TABLE, render, render_each, version_query
@@ -65,4 +66,5 @@ __all__ = [
     "render_each",
     "upgrade_registry",
     "version_query",
+    "whole_statements",
 ]

@@ -56,6 +56,17 @@ def make_statements(to: str, *, roles: Mapping[str, str]) -> tuple[Statement, ..
     )
 
 
+def whole_statements(to: str, *, roles: Mapping[str, str]) -> tuple[Statement, ...]:
+    """Return what makes the directory and an empty pool in a database that has neither, in one transaction."""
+    return (
+        _create_schema(DIRECTORY_SCHEMA, roles),
+        *as_owner(DIRECTORY_SCHEMA, DIRECTORY.steps(None, DIRECTORY.head), roles=roles),
+        *use_grants(DIRECTORY_SCHEMA, roles),
+        *function_grants(roles),
+        *make_statements(to, roles=roles),
+    )
+
+
 def move_statements(start: str, to: str, *, roles: Mapping[str, str]) -> tuple[Statement, ...]:
     """Return what moves the pool from one revision to a later one, to be run in one transaction with `lock_pool`."""
     return as_owner(POOL_SCHEMA, POOL.steps(start, to), roles=roles)

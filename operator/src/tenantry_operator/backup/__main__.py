@@ -80,7 +80,7 @@ def _restore(environment: Mapping[str, str]) -> str:
         work=Path(environment["TENANTRY_WORK"]),
         say=_say,
     )
-    return f"restored {manifest.rows} rows of {len(manifest.parts)} schemas with the tenant id {manifest.id}"
+    return f"restored {manifest.rows} rows, isolation {manifest.isolation}, with the tenant id {manifest.id}"
 
 
 def _store(environment: Mapping[str, str]) -> Store:

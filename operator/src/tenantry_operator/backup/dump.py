@@ -3,26 +3,31 @@
 It changes nothing of the tenant's, and may be killed anywhere: the next attempt begins anew, in a folder of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from tenantry_migrations import MigrationError, whole_statements
+from tenantry_operator.backup.apart import check_alone
 from tenantry_operator.backup.content import check_same, read_content, tables
 from tenantry_operator.backup.largeobjects import check_owners, digest_of, read_large_objects, write_large_objects
 from tenantry_operator.backup.lent import lent_login
-from tenantry_operator.backup.orders import BackupError, DumpOrder, KeptPart, LargeObjects, Manifest, Part
+from tenantry_operator.backup.orders import BackupError, DumpOrder, KeptPart, KeptTable, LargeObjects, Manifest, Part
 from tenantry_operator.backup.programs import Client
+from tenantry_operator.backup.rows import compare_tables, held_rows, load_tables, write_tables
 from tenantry_operator.backup.sayings import told_of
-from tenantry_operator.backup.scratch import scratch_database, scratch_mark, scratch_name
+from tenantry_operator.backup.scratch import extensions_of, scratch_database, scratch_mark, scratch_name
 from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
+from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import OWNER
+from tenantry_operator.model.pool import POOL_ROLES
 
-RESTORABLE: Final = "Schema"
 LARGE_OBJECTS: Final = "large-objects.tar.gz"
 
 
@@ -31,7 +36,6 @@ def dump(order: DumpOrder, *, reach: Reach, store: Store, client: Client, work: 
 
     `stamp` is the time, and something that no other attempt has.
     """
-    _check_isolation(order)
     with reach.session() as connection:
         client.check_server(connection.info.server_version)
         with only_one(connection, lock_number(order.uid)):
@@ -40,11 +44,13 @@ def dump(order: DumpOrder, *, reach: Reach, store: Store, client: Client, work: 
                 say(f"removed {removed} backups that had not come to their end")
             path = f"{order.tenant}/{order.uid}/{stamp}"
             folder = store.begin(path)
-            with borrowed(connection, [part.role for part in order.parts]):
-                parts, large = _write(order, reach, store, client, path=path, folder=folder, say=say)
-                manifest = _manifest(order, parts, large, client, connection.info.server_version, stamp=stamp)
-                try_out(manifest, path, order.parts, reach=reach, connection=connection, store=store, client=client,
-                        work=work, say=say)  # fmt: skip
+            with borrowed(connection, [order.owner]):
+                kept = Kept(order.revision)
+                write = _write_rows if order.isolation == Isolation.POOLED else _write
+                write(kept, order, reach, store, client, path=path, folder=folder, say=say)
+                manifest = _manifest(order, kept, client, connection.info.server_version, stamp=stamp)
+                try_out(manifest, path, like=_home(order), reach=reach, connection=connection, store=store,
+                        client=client, work=work, say=say)  # fmt: skip
             store.finish(path, manifest)
     say(told(manifest, f"{store.place}/{path}"))
     return manifest
@@ -52,16 +58,29 @@ def dump(order: DumpOrder, *, reach: Reach, store: Store, client: Client, work: 
 
 def told(manifest: Manifest, where: str) -> str:
     """Say in one line what was made."""
-    sums = ", ".join(f"{part.file.name} {part.file.sha256}" for part in manifest.parts)
+    files = [*(part.file for part in manifest.parts), *(table.file for table in manifest.tables)]
+    sums = ", ".join(f"{file.name} {file.sha256}" for file in files)
+    what = f"{len(manifest.tables)} tables" if manifest.tables else f"{len(manifest.parts)} schemas"
     return (
-        f"{where}: {len(manifest.parts)} schemas, {manifest.rows} rows, {manifest.size} bytes, restored for a trial on "
+        f"{where}: {what}, {manifest.rows} rows, {manifest.size} bytes, restored for a trial on "
         f"Postgres {manifest.verified_on // 10000}; sha256 {sums}"
     )
 
 
-def _check_isolation(order: DumpOrder) -> None:
-    if order.isolation != RESTORABLE:
-        raise BackupError(f"a backup of isolation {order.isolation} cannot be restored by this version: none is made")
+@dataclass
+class Kept:
+    """What is written so far."""
+
+    revision: str | None
+    parts: list[KeptPart] = field(default_factory=list)
+    tables: list[KeptTable] = field(default_factory=list)
+    large: LargeObjects | None = None
+    extensions: tuple[tuple[str, str], ...] = ()
+
+
+def _home(order: DumpOrder) -> str:
+    """Name the database that the data is in."""
+    return order.parts[0].database if order.parts else order.server.database
 
 
 def _check_marker(connection: Connection, order: DumpOrder) -> None:
@@ -73,24 +92,37 @@ def _check_marker(connection: Connection, order: DumpOrder) -> None:
 
 
 def _write(
-    order: DumpOrder, reach: Reach, store: Store, client: Client, *, path: str, folder: Path, say: Say
-) -> tuple[list[KeptPart], LargeObjects | None]:
-    kept: list[KeptPart] = []
-    large = None
+    kept: Kept, order: DumpOrder, reach: Reach, store: Store, client: Client, *, path: str, folder: Path, say: Say
+) -> None:
     with ExitStack() as stack:
         for part in order.parts:
             held, snapshot = stack.enter_context(_held_still(reach, part))
+            if order.isolation == Isolation.DATABASE:
+                check_alone(held, [one.schema_name for one in order.parts], order.owner)
             name = f"{part.schema_name}.dump"
             environment = reach.environment(part.database)
             client.dump(part.schema_name, folder / name, role=part.role, snapshot=snapshot, environment=environment)
             file = store.keep(path, name)
             say(f"dumped {part.schema_name}: {file.size} bytes")
             content = read_content(held, part.schema_name)
-            kept.append(KeptPart(schema_name=part.schema_name, role=part.role, file=file, content=content))
+            kept.parts.append(KeptPart(schema_name=part.schema_name, role=part.role, file=file, content=content))
             if part.role == order.owner:
                 check_owners(held, order.owner, order.roles)
-                large = _large(held, order.owner, store, path=path, folder=folder)
-    return kept, large
+                kept.large = _large(held, order.owner, store, path=path, folder=folder)
+                kept.extensions = extensions_of(held)
+
+
+def _write_rows(
+    kept: Kept, order: DumpOrder, reach: Reach, store: Store, _: Client, *, path: str, folder: Path, say: Say
+) -> None:
+    """Write the rows that a pooled tenant has, and the large objects that its login may have made."""
+    with held_rows(reach, order.id) as (held, kept.revision):
+        for table, columns, content, name in write_tables(held, order.id, folder):
+            file = store.keep(path, name)
+            say(f"dumped {table}: {file.size} bytes")
+            kept.tables.append(KeptTable(table=table, columns=columns, file=file, content=content))
+        check_owners(held, order.owner, order.roles)
+        kept.large = _large(held, order.owner, store, path=path, folder=folder)
 
 
 @contextmanager
@@ -124,8 +156,7 @@ def _large(held: Connection, owner: str, store: Store, *, path: str, folder: Pat
 
 def _manifest(
     order: DumpOrder,
-    parts: Sequence[KeptPart],
-    large: LargeObjects | None,
+    kept: Kept,
     client: Client,
     version: int,
     *,
@@ -141,11 +172,13 @@ def _manifest(
         server=order.server.name,
         server_version=version,
         client_version=client.version,
-        revision=order.revision,
+        revision=kept.revision,
         owner=order.owner,
         roles=order.roles,
-        parts=tuple(parts),
-        large_objects=large,
+        parts=tuple(kept.parts),
+        tables=tuple(kept.tables),
+        large_objects=kept.large,
+        extensions=kept.extensions,
         spec=order.spec,
         verified_on=version,
     )
@@ -154,8 +187,8 @@ def _manifest(
 def try_out(
     manifest: Manifest,
     path: str,
-    parts: Sequence[Part],
     *,
+    like: str,
     reach: Reach,
     connection: Connection,
     store: Store,
@@ -165,13 +198,26 @@ def try_out(
 ) -> None:
     """Restore what is kept into a database made for it, compare, and drop that. Raises BackupError."""
     name, mark = scratch_name(manifest.uid), scratch_mark(manifest.uid, manifest.installation)
-    like = parts[0].database
     with scratch_database(reach, connection, like=like, name=name, mark=mark, say=say) as database:
+        if manifest.isolation == Isolation.POOLED:
+            _lay_pool(manifest, database=database, reach=reach)
         refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work)
         if refused:
             raise BackupError(f"the trial could not grant all: {'; '.join(refused[:5])}")
         compare(manifest, database=database, reach=reach)
     say("restored for a trial: the same content")
+
+
+def _lay_pool(manifest: Manifest, *, database: str, reach: Reach) -> None:
+    """Make an empty pool as it was, with all its guards."""
+    try:
+        statements = whole_statements(str(manifest.revision), roles=POOL_ROLES)
+    except MigrationError as error:
+        raise BackupError(f"this version does not know the revision {manifest.revision}: {error}") from error
+    with reach.session(database, autocommit=False) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
 
 
 def fill(
@@ -189,6 +235,10 @@ def fill(
             if part.role != OWNER:
                 environment = lent.enter_context(lent_login(reach, database=database, role=part.role))
             refused += client.restore(file, schema=part.schema_name, role=part.role, work=work, environment=environment)
+    if manifest.isolation == Isolation.POOLED:
+        with reach.session(database, autocommit=False) as connection:
+            load_tables(connection, manifest, path, store)
+            connection.commit()
     if manifest.large_objects:
         file = store.fetch(path, manifest.large_objects.file)
         with reach.session(database, autocommit=False) as connection:
@@ -204,6 +254,8 @@ def compare(manifest: Manifest, *, database: str, reach: Reach) -> None:
     with reach.session(database, autocommit=False) as connection:
         for part in manifest.parts:
             check_same(part.schema_name, part.content, read_content(connection, part.schema_name))
+        if manifest.tables:
+            compare_tables(connection, manifest)
         large = manifest.large_objects
         if large and digest_of(connection, manifest.owner) != large.digest:
             raise BackupError("the large objects that were restored are not those that were dumped")

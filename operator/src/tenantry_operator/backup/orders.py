@@ -77,6 +77,16 @@ class KeptPart(Value):
     content: Content
 
 
+class KeptTable(Value):
+    """One tenant's rows of a table of the pool, as COPY writes them, compressed."""
+
+    table: str
+    columns: tuple[str, ...]
+    file: KeptFile
+    content: str
+    """Rows and digest."""
+
+
 class LargeObjects(Value):
     """The large objects of the tenant's owner, which pg_dump does not take along with a schema."""
 
@@ -101,21 +111,27 @@ class Manifest(Value):
     revision: str | None
     owner: str
     roles: tuple[str, ...]
-    parts: tuple[KeptPart, ...]
+    parts: tuple[KeptPart, ...] = ()
+    tables: tuple[KeptTable, ...] = ()
+    """Of a pooled tenant, which has no schema of its own."""
     large_objects: LargeObjects | None = None
+    extensions: tuple[tuple[str, str], ...] = ()
+    """Those of its database, with their schemas: one of its own that is made anew gets them."""
     spec: dict[str, Any] = Field(default_factory=dict)
     verified_on: int
     """The version of the server on which it was restored for a trial."""
 
     @property
     def rows(self) -> int:
-        counts = [text.partition(" ")[0] for part in self.parts for text in part.content.tables.values()]
+        told = [*(text for part in self.parts for text in part.content.tables.values()),
+                *(table.content for table in self.tables)]  # fmt: skip
+        counts = [text.partition(" ")[0] for text in told]
         return sum(int(count) for count in counts if count.isdigit())
 
     @property
     def files(self) -> tuple[KeptFile, ...]:
         large = (self.large_objects.file,) if self.large_objects else ()
-        return (*(part.file for part in self.parts), *large)
+        return (*(part.file for part in self.parts), *(table.file for table in self.tables), *large)
 
     @property
     def size(self) -> int:
@@ -127,12 +143,10 @@ class RestoreOrder(Value):
 
     tenant: str
     installation: str
-    isolation: str
     path: str = ""
-    owner: str
-    roles: tuple[str, ...]
-    """The group roles that a tenant of this name has."""
-    parts: tuple[Part, ...]
     server: Server
     registry: Server
-    service_login: str
+    logins: int = 1
+    """How many logins each service has on the server."""
+    most_per_login: int
+    """How many tenants each of them reaches at most."""

@@ -35,6 +35,14 @@ class Client:
                 f"version {major} or later is needed (the build argument POSTGRES_CLIENT of operator/Dockerfile)"
             )
 
+    def check_archive(self, made_by: str) -> None:
+        """Raise BackupError when a later pg_dump made it; a later server takes what an earlier one has written."""
+        if int(made_by.partition(".")[0]) > self.major:
+            raise BackupError(
+                f"the backup was made by pg_dump {made_by}, the image has {self.version}: an image with a client of "
+                "that version or later is needed (the build argument POSTGRES_CLIENT of operator/Dockerfile)"
+            )
+
     def dump(self, schema: str, file: Path, *, role: str, snapshot: str, environment: Mapping[str, str]) -> None:
         """Write one schema as of the snapshot. Raises BackupError with pg_dump's words."""
         words = ["--format=custom", f"--schema={schema}", f"--role={role}", f"--snapshot={snapshot}"]

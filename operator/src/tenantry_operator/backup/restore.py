@@ -11,20 +11,26 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
+from tenantry_operator.backup.apart import drop_own_database, make_own_database, release_own_database
 from tenantry_operator.backup.dump import compare, fill
 from tenantry_operator.backup.orders import BackupError, Manifest, RestoreOrder
 from tenantry_operator.backup.programs import Client
+from tenantry_operator.backup.rows import delete_rows
 from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
-from tenantry_operator.model.names import OWNER
+from tenantry_operator.model.isolation import Isolation, Layout, layout_of
+from tenantry_operator.model.names import TenantNames, login_number, service_login
+from tenantry_operator.model.placement import Candidate, Taken, seat_on
 from tenantry_operator.model.tenant import Marker, MarkerState
 
 THERE: Final = """
 SELECT 'role ' || rolname FROM pg_roles WHERE rolname = ANY (%(roles)s)
-UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = ANY (%(schemas)s) ORDER BY 1
+UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
+UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(database)s ORDER BY 1
 """
 ROW: Final = "SELECT id::text, state, server FROM tenantry.tenants WHERE name = %s AND state <> 'deleted'"
+HELD: Final = "SELECT service_login, count(*) FROM tenantry.tenants WHERE server = %s AND state <> 'deleted' GROUP BY 1"
 RECORD: Final = """
 INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version)
 VALUES (%(id)s, %(tenant)s, %(uid)s, %(server)s, %(database)s, %(schema)s, %(isolation)s, %(login)s, 'released',
@@ -45,24 +51,27 @@ def restore(
     path = order.path or store.newest(order.tenant)
     manifest = store.manifest(path)
     say(f"the backup is {store.place}/{path}, made at {manifest.made_at} from DatabaseServer {manifest.server}")
-    _check_fits(order, manifest)
+    layout = _layout(order, manifest)
+    # What it is when all is done: bound to this very backup, of this very Tenant.
+    done = Marker(manifest.id, manifest.uid, order.installation, MarkerState.RELEASED, path)
     with reach.session() as connection:
         _check_versions(connection, manifest, client)
         with only_one(connection, lock_number(order.tenant)):
             with registry.session() as rows:
-                is_done = _is_done(rows, connection, order, manifest)
+                is_done = _is_done(rows, connection, order, manifest, layout=layout, done=done)
+                login = "" if is_done else _login(rows, order)
             if is_done:
                 say("it is restored already")
                 return manifest
             # Before anything is made: a backup that is damaged makes nothing.
             for file in manifest.files:
                 store.fetch(path, file)
-            _make_room(connection, order, manifest, say)
-            with borrowed(connection, [part.role for part in manifest.parts]):
-                _fill(order, manifest, path, reach=reach, store=store, client=client, work=work, say=say)
-            _release(connection, order, manifest)
+            _make_room(connection, order, manifest, reach=reach, layout=layout, done=done, say=say)
+            with borrowed(connection, [layout.names.owner]):
+                _fill(layout, manifest, path, reach=reach, store=store, client=client, work=work, say=say)
+            _release(connection, layout, done)
             with registry.session() as rows:
-                _record(rows, order, manifest)
+                _record(rows, order, manifest, layout=layout, login=login)
     say(f"restored {manifest.rows} rows with the tenant id {manifest.id}; a Tenant of the name adopts them")
     return manifest
 
@@ -72,20 +81,26 @@ def restoring_mark(manifest: Manifest, installation: str) -> str:
     return json.dumps({"restoring": manifest.id, "operator": installation})
 
 
-def _check_fits(order: RestoreOrder, manifest: Manifest) -> None:
+def _layout(order: RestoreOrder, manifest: Manifest) -> Layout:
+    """Say where the data belongs; how the tenant is kept apart is the backup's word. Raises BackupError."""
     if manifest.tenant != order.tenant:
         raise BackupError(f"the backup is of {manifest.tenant}, and names of roles and schemas are made of that name")
-    if manifest.isolation != order.isolation:
-        raise BackupError(f"the backup is of isolation {manifest.isolation}, and this restores {order.isolation}")
-    wanted = {part.schema_name: part.role for part in order.parts}
+    if manifest.isolation not in [*Isolation]:
+        raise BackupError(f"the backup is of isolation {manifest.isolation}, which this version does not know")
+    server, names = order.server, TenantNames(order.tenant)
+    layout = layout_of(names, Isolation(manifest.isolation), server=server.name, database=server.database)
     for part in manifest.parts:
-        if wanted.get(part.schema_name) != part.role:
+        if layout.schemas.get(part.schema_name) != part.role:
             raise BackupError(f"this version has no schema {part.schema_name} of {part.role} for {order.tenant}")
+    return layout
 
 
 def _check_versions(connection: Connection, manifest: Manifest, client: Client) -> None:
+    """Rows are text that each version reads. Of schemas there is SQL, which an earlier version may not know."""
+    if not manifest.parts:
+        return
+    client.check_archive(manifest.client_version)
     version = connection.info.server_version
-    client.check_server(version)
     if version // 10000 < manifest.server_version // 10000:
         raise BackupError(
             f"the backup is of Postgres {manifest.server_version // 10000}, the server is {version // 10000}: it "
@@ -93,11 +108,15 @@ def _check_versions(connection: Connection, manifest: Manifest, client: Client) 
         )
 
 
-def _is_done(rows: Connection, connection: Connection, order: RestoreOrder, manifest: Manifest) -> bool:
-    """Say whether an earlier attempt came to its end. Raises BackupError when somebody has the name."""
+def _is_done(
+    rows: Connection, connection: Connection, order: RestoreOrder, manifest: Manifest, *, layout: Layout, done: Marker
+) -> bool:
+    """Say whether an earlier attempt came to its end. Raises BackupError when somebody has the name.
+
+    A later life of the tenant, which was released too, bears its own UID; another backup of this one has another path.
+    """
     row = rows.execute(ROW, (order.tenant,)).fetchone()
-    marker = Marker.parse(marker_of(connection, order.owner))
-    released = marker is not None and (marker.id, marker.state) == (manifest.id, MarkerState.RELEASED)
+    released = Marker.parse(marker_of(connection, layout.names.owner)) == done
     if row is not None and not (released and row[:2] == (manifest.id, "released")):
         id_, state, server = row
         raise BackupError(
@@ -105,41 +124,64 @@ def _is_done(rows: Connection, connection: Connection, order: RestoreOrder, mani
             "over one"
         )
     if released and row is None:
-        _record(rows, order, manifest)
+        _record(rows, order, manifest, layout=layout, login=_login(rows, order))
     return released
 
 
-def _make_room(connection: Connection, order: RestoreOrder, manifest: Manifest, say: Say) -> None:
-    """Make the roles, all of them closed. Raises BackupError when one of the names is taken."""
-    mark = restoring_mark(manifest, order.installation)
-    if marker_of(connection, order.owner) == mark:
+def _login(rows: Connection, order: RestoreOrder) -> str:
+    """Choose the services' login by which the tenant is reached, as for one that is new there. Raises BackupError."""
+    held = rows.execute(HELD, (order.server.name,)).fetchall()
+    by_login = {number: int(count) for login, count in held if (number := login_number(str(login))) is not None}
+    server = Candidate(order.server.name, logins=order.logins, most_per_login=order.most_per_login)
+    seat = seat_on(server, Taken(by_login=by_login))
+    if seat is None:
+        raise BackupError(f"the services' logins of DatabaseServer {server.name} are full; try again when it has more")
+    return service_login("accounts", seat.login)
+
+
+def _make_room(
+    connection: Connection, order: RestoreOrder, manifest: Manifest, *, reach: Reach, layout: Layout, done: Marker,
+    say: Say,
+) -> None:  # fmt: skip
+    """Make the roles, all of them closed, and the database. Raises BackupError when one of the names is taken."""
+    mark, owner, roles = restoring_mark(manifest, order.installation), layout.names.owner, layout.group_roles
+    if marker_of(connection, owner) == mark:
         say("an earlier attempt did not come to its end: what it left is dropped")
-        _drop(connection, order)
-    schemas = [part.schema_name for part in order.parts]
-    there = connection.execute(THERE, {"roles": [*order.roles], "schemas": schemas}).fetchall()
+        if layout.own_database:
+            drop_own_database(connection, layout, (mark, done.text()))
+        _drop(connection, layout, manifest)
+    values = {"roles": [*roles], "schemas": [*layout.schemas], "database": layout.own_database}
+    there = connection.execute(THERE, values).fetchall()
     if there:
         named = ", ".join(str(what) for (what,) in there)
         raise BackupError(f"{named} exists on DatabaseServer {order.server.name}. A restore never writes over anything")
     with connection.transaction():
-        for role in order.roles:
+        for role in roles:
             connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
-        _comment(connection, order.owner, mark)
-    say(f"made the roles {', '.join(order.roles)}")
+        _comment(connection, owner, mark)
+    say(f"made the roles {', '.join(roles)}")
+    if layout.own_database:
+        make_own_database(reach, connection, layout, like=order.server.database, mark=mark,
+                          extensions=manifest.extensions)  # fmt: skip
+        say(f"made the database {layout.own_database}")
 
 
-def _drop(connection: Connection, order: RestoreOrder) -> None:
-    with connection.transaction(), borrowed(connection, order.roles):
-        for part in order.parts:
-            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(part.schema_name)))
-        for role in order.roles[::-1]:
+def _drop(connection: Connection, layout: Layout, manifest: Manifest) -> None:
+    roles = layout.group_roles[::-1]
+    with connection.transaction(), borrowed(connection, roles):
+        for schema in () if layout.own_database else layout.schemas:
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+        if layout.is_pooled:
+            delete_rows(connection, manifest.id)
+        for role in roles:
             connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
     with connection.transaction():
-        for role in order.roles[::-1]:
+        for role in roles:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
 def _fill(
-    order: RestoreOrder,
+    layout: Layout,
     manifest: Manifest,
     path: str,
     *,
@@ -149,7 +191,7 @@ def _fill(
     work: Path,
     say: Say,
 ) -> None:
-    database = order.parts[0].database
+    database = layout.database
     try:
         refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -160,26 +202,27 @@ def _fill(
     say("the content is the backup's")
 
 
-def _release(connection: Connection, order: RestoreOrder, manifest: Manifest) -> None:
-    marker = Marker(manifest.id, manifest.uid, order.installation, MarkerState.RELEASED)
-    _comment(connection, order.owner, marker.text())
+def _release(connection: Connection, layout: Layout, done: Marker) -> None:
+    """Leave it to whoever adopts it. The marker on the role is the last word."""
+    if layout.own_database:
+        release_own_database(connection, layout, done.text())
+    _comment(connection, layout.names.owner, done.text())
 
 
 def _comment(connection: Connection, role: str, text: str) -> None:
     connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(text)))
 
 
-def _record(rows: Connection, order: RestoreOrder, manifest: Manifest) -> None:
-    service = next(part for part in order.parts if part.role == OWNER)
+def _record(rows: Connection, order: RestoreOrder, manifest: Manifest, *, layout: Layout, login: str) -> None:
     values = {
         "id": manifest.id,
         "tenant": order.tenant,
         "uid": manifest.uid,
         "server": order.server.name,
-        "database": service.database,
-        "schema": service.schema_name,
+        "database": layout.database,
+        "schema": layout.services.schema,
         "isolation": manifest.isolation,
-        "login": order.service_login,
+        "login": login,
         "version": manifest.revision,
     }
     rows.execute(RECORD, values)

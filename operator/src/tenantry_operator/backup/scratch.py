@@ -1,7 +1,7 @@
 """The database in which a backup is restored for a trial, and nothing else ever."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final
@@ -47,7 +47,7 @@ def scratch_database(
     say(f"made the database {name} for the trial")
     try:
         with reach.session(like) as source, reach.session(name) as fresh:
-            _extend(fresh, source.execute(EXTENSIONS).fetchall())
+            extend(fresh, extensions_of(source))
         yield name
     finally:
         if not connection.closed:
@@ -58,13 +58,18 @@ def _make(connection: Connection, name: str, mark: str, *, like: str) -> None:
     lacking = connection.execute(OURS).fetchone()
     if lacking is None or lacking[0]:
         raise BackupError("the operator's login has no CREATEDB, which the test restore needs: ALTER ROLE … CREATEDB")
-    row = connection.execute(SOURCE, (like,)).fetchone()
-    if row is None:
-        raise BackupError(f"there is no database {like}")
-    options = sql.SQL(" ").join(_options(*row))
+    options = alike(connection, like)
     connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), options))
     connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(mark)))
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+
+
+def alike(connection: Connection, like: str) -> sql.Composed:
+    """Return the options that make a database as another one is. Raises BackupError."""
+    row = connection.execute(SOURCE, (like,)).fetchone()
+    if row is None:
+        raise BackupError(f"there is no database {like}")
+    return sql.SQL(" ").join(_options(*row))
 
 
 def _options(source: dict[str, Any], encoding: str) -> Iterator[sql.Composed]:
@@ -80,7 +85,12 @@ def _options(source: dict[str, Any], encoding: str) -> Iterator[sql.Composed]:
         yield sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale))
 
 
-def _extend(fresh: Connection, extensions: list[tuple[Any, ...]]) -> None:
+def extensions_of(source: Connection) -> tuple[tuple[str, str], ...]:
+    """Name the extensions of the database, each with its schema, in the order in which they were made."""
+    return tuple((str(name), str(schema)) for name, schema in source.execute(EXTENSIONS).fetchall())
+
+
+def extend(fresh: Connection, extensions: Iterable[tuple[str, str]]) -> None:
     """Make the extensions that the source has. One that is not ours to make is missed by the restore, if at all."""
     for extension, schema in extensions:
         try:

@@ -22,11 +22,12 @@ from tenantry_operator.clients.kube import DEPLOYMENTS, JOBS, TENANTS, RawObject
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.backup import Destination, JobPod, JobState, ObservedBackup
-from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
+from tenantry_operator.model.pool import POOL_SCHEMA
 from tenantry_operator.observe.backup import observe_backup
 from tenantry_operator.plan.backup_manifests import job, job_name, restore_order
 from tenantry_operator.reconcile.tenant_backup import server_secrets
+from tenantry_operator.reconcile.tenant_placing import candidate
 
 EPILOG = (
     "Examples: `tenantry tenant restore acme --from volume://backups` · "
@@ -96,10 +97,11 @@ def restore(
 ) -> None:
     """Make a deleted Tenant's data from a backup again; the next Tenant of the name adopts it, with the same tenant id.
 
-    A Job in the operator's namespace makes the group roles anew under their old names, restores both schemas, compares
-    them with the backup, and leaves all of it as deletionPolicy Retain does. Logins, passwords and API keys are not
-    restored: the Tenant that adopts the data gets new ones. Nothing is ever written over: while a Tenant of the name is
-    there, or a row, a role or a schema of it, the command refuses.
+    A Job in the operator's namespace makes the group roles anew under their old names, restores both schemas, or the
+    tenant's own database, or its rows in the pool, compares them with the backup, and leaves all of it as
+    deletionPolicy Retain does. Logins, passwords and API keys are not restored: the Tenant that adopts the data gets
+    new ones. Nothing is ever written over: while a Tenant of the name is there, or a row, a role, a schema or a
+    database of it, the command refuses.
 
     Ends with 0 when the data is there, 1 when it cannot be, 3 when it is not so in time.
     """
@@ -138,14 +140,15 @@ async def _carry_out(
 async def _job(kube: CallersKube, wish: Wish, place: ClusterPlace, choice: RegistryChoice) -> RawObject:
     cache = await cached_servers(kube)
     settings = await operator_settings(kube, cache, namespace=place.namespace, choice=choice)
-    server = _server(cache, wish.server)
-    registry = _server(cache, settings.registry_server)
+    body = _server(cache, wish.server)
+    server, registry = _read(body), _read(_server(cache, settings.registry_server))
     order = restore_order(
-        layout_of(TenantNames(wish.name), Isolation.SCHEMA, server=server.metadata.name, database=server.spec.database),
+        wish.name,
         installation=settings.installation_id,
         path=wish.path,
         server=_server_order(server, server.spec.database),
         registry=_server_order(registry, settings.registry_database),
+        candidate=candidate(body),
     )
     return job(
         "restore",
@@ -160,7 +163,7 @@ async def _job(kube: CallersKube, wish: Wish, place: ClusterPlace, choice: Regis
     )
 
 
-def _server(cache: ObjectCache, name: str | None) -> DatabaseServer:
+def _server(cache: ObjectCache, name: str | None) -> RawObject:
     """Return the server of that name, or the default one. Raises CommandFailed."""
     bodies = sorted(cache.all("DatabaseServer"), key=lambda body: str(body["metadata"]["name"]))
     defaults = [body for body in bodies if body["spec"].get("default")]
@@ -169,6 +172,10 @@ def _server(cache: ObjectCache, name: str | None) -> DatabaseServer:
         there = ", ".join(body["metadata"]["name"] for body in bodies) or "none"
         said = f"there is no DatabaseServer {name}" if name else "no DatabaseServer is the default: give --server"
         raise CommandFailed(f"{said}; there are: {there}")
+    return found
+
+
+def _read(found: RawObject) -> DatabaseServer:
     return DatabaseServer.model_validate({key: value for key, value in found.items() if key != "status"})
 
 
@@ -237,13 +244,14 @@ def _progress(found: ObservedBackup) -> str:
 
 def _foretold(wish: Wish, body: RawObject) -> str:
     order = json.loads(_variables(body)["TENANTRY_ORDER"])
-    schemas = ", ".join(f"{part['schema']} in database {part['database']}" for part in order["parts"])
+    names, server = TenantNames(wish.name), order["server"]
     return "\n".join(
         [
             f"from      {wish.destination.place}/{wish.path or f'{wish.name}/… (the newest)'}",
-            f"onto      DatabaseServer {order['server']['name']} ({order['server']['host']})",
-            f"roles     {', '.join(order['roles'])}",
-            f"schemas   {schemas}",
+            f"onto      DatabaseServer {server['name']} ({server['host']})",
+            f"roles     {', '.join(names.group_roles)}; of a pooled tenant {names.owner} alone",
+            f"data      schemas {', '.join(names.schemas)} in database {server['database']}, or in a database "
+            f"{names.database} of its own, or rows in schema {POOL_SCHEMA}, as the backup was",
             f"registry  a row of state released, on DatabaseServer {order['registry']['name']}",
             f"by        Job {body['metadata']['namespace']}/{body['metadata']['name']}; -o yaml prints it",
             "The Job refuses where one of these is there.",

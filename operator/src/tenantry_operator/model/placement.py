@@ -46,3 +46,11 @@ class Taken:
 class Choice:
     server: str
     seat: Seat = field(default_factory=Seat)
+
+
+def seat_on(server: Candidate, taken: Taken) -> Seat | None:
+    """Return the first login with room, as far as there are logins."""
+    for number in range(1, server.logins + 1):
+        if taken.by_login.get(number, 0) < server.most_per_login:
+            return Seat(number, server.most_tenants, server.most_per_login)
+    return None

@@ -31,6 +31,8 @@ PUBLIC: Final = "PUBLIC"
 class MarkerState(StrEnum):
     LIVE = "live"
     RELEASED = "released"
+    DROPPING = "dropping"
+    """What it guards is being dropped, and may not be whole any more."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,22 @@ class Marker:
     uid: str
     installation: str
     state: MarkerState = MarkerState.LIVE
+    backup: str | None = None
+    """Of what is dropped, the verified backup that allowed it; of what is released, the one that it was restored from.
+    """
 
     def text(self) -> str:
         """Write the comment; the same marker gives the same text."""
-        return json.dumps({"tenant": self.id, "uid": self.uid, "operator": self.installation, "state": self.state})
+        said = {"tenant": self.id, "uid": self.uid, "operator": self.installation, "state": self.state}
+        return json.dumps(said | ({"backup": self.backup} if self.backup else {}))
 
     @classmethod
     def parse(cls, text: str | None) -> "Marker | None":
         """Read the marker of a comment; None when it is not one of ours."""
         try:
             said = json.loads(text or "")
-            return cls(said["tenant"], said["uid"], said["operator"], MarkerState(said["state"]))
+            state = MarkerState(said["state"])
+            return cls(said["tenant"], said["uid"], said["operator"], state, said.get("backup"))
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -64,6 +64,11 @@ class WriteMarker(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BeginDrop(WriteMarker):
+    """Write down for good that what follows is dropped, before anything is: no backup is made of what is left then."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GrantMembership(Action):
     membership: Membership
 
@@ -351,9 +356,11 @@ ALONE = (
     DropDatabase,
     CreateExtension,
     DropExtension,
+    BeginDrop,
 )
 """Each in a transaction of its own.
 
 What may not be ours to undo must not roll back the rest; of a membership only a look afterwards shows that. Closing a
 login must be seen by everybody before what it owns is dropped, and access that is taken stays so when a repair fails.
+That a drop begins must be written down before the first batch of it.
 """

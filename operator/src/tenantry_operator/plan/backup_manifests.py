@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from tenantry_crds import names as api
 from tenantry_operator.model.backup import DesiredBackup, Destination, JobPod, ServerSecrets
-from tenantry_operator.model.isolation import Layout
-from tenantry_operator.model.names import service_login
+from tenantry_operator.model.placement import Candidate
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
 from tenantry_operator.plan.backup_storage import Storage, storage_of
 
@@ -67,23 +66,23 @@ def backup_order(desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBa
 
 
 def restore_order(
-    layout: Layout, *, installation: str, path: str, server: Mapping[str, Any], registry: Mapping[str, Any]
+    tenant: str,
+    *,
+    installation: str,
+    path: str,
+    server: Mapping[str, Any],
+    registry: Mapping[str, Any],
+    candidate: Candidate,
 ) -> Body:
-    """Say where the tenant's data belongs, and of whom it is there."""
-    names = layout.names
+    """Say where the tenant's data belongs; how it is kept apart is the backup's own word."""
     return {
-        "tenant": names.name,
-        "isolation": layout.isolation.value,
+        "tenant": tenant,
         "installation": installation,
         "path": path,
-        "owner": names.owner,
-        "roles": list(layout.group_roles),
-        "parts": [
-            {"schema": schema, "database": layout.database, "role": owner} for schema, owner in layout.schemas.items()
-        ],
         "server": dict(server),
         "registry": dict(registry),
-        "service_login": service_login("accounts"),
+        "logins": candidate.logins,
+        "most_per_login": candidate.most_per_login,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.names import SERVICES, TenantNames, login_number
-from tenantry_operator.model.placement import Candidate, Choice, Seat, Taken
+from tenantry_operator.model.placement import Candidate, Choice, Taken, seat_on
 from tenantry_operator.model.tenant import Membership
 from tenantry_operator.plan.status import Problem
 
@@ -40,7 +40,9 @@ def place(candidates: Sequence[Candidate], taken: Mapping[str, Taken], *, asked:
     roomy = [one for one in ranked if free(one, taken) > 0]
     if not roomy:
         return Placement(problem=_full(defaults, taken))
-    choices = [Choice(one.name, seat) for one in roomy if (seat := _seat(one, taken)) is not None]
+    choices = [
+        Choice(one.name, seat) for one in roomy if (seat := seat_on(one, taken.get(one.name, NOTHING))) is not None
+    ]
     return Placement(tuple(choices)) if choices else Placement(problem=_no_login(roomy))
 
 
@@ -62,17 +64,8 @@ def _asked(name: str, candidates: Sequence[Candidate], taken: Mapping[str, Taken
         return Placement((Choice(name),))  # that there is none is found where its address is looked for
     if free(server, taken) <= 0:
         return Placement(problem=_full([server], taken))
-    seat = _seat(server, taken)
+    seat = seat_on(server, taken.get(server.name, NOTHING))
     return Placement(problem=_no_login([server])) if seat is None else Placement((Choice(name, seat),))
-
-
-def _seat(server: Candidate, taken: Mapping[str, Taken]) -> Seat | None:
-    """Return the first login with room, as far as there are logins."""
-    by_login = taken.get(server.name, NOTHING).by_login
-    for number in range(1, server.logins + 1):
-        if by_login.get(number, 0) < server.most_per_login:
-            return Seat(number, server.most_tenants, server.most_per_login)
-    return None
 
 
 def _full(servers: Sequence[Candidate], taken: Mapping[str, Taken]) -> Problem:

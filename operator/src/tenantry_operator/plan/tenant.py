@@ -17,7 +17,7 @@ from tenantry_operator.plan import tenant_lifecycle as lifecycle
 from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import whose
-from tenantry_operator.plan.tenant_backup import backup_ended, backup_step
+from tenantry_operator.plan.tenant_backup import allowed_by, backup_ended, backup_step
 from tenantry_operator.plan.tenant_database import (
     can_only_be_dropped,
     database_actions,
@@ -247,7 +247,8 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
     backup = backup_step(desired, mine)
     if backup is not None:
         return Plan(backup.actions, id=identity, waits_for=backup.problem)
-    actions = (*deletion_actions(desired, mine, leaving=deletion.leaving), *backup_ended(mine))
+    dropped = deletion_actions(desired, mine, leaving=deletion.leaving, backup=allowed_by(desired, mine))
+    actions = (*dropped, *backup_ended(mine))
     waits = namespace_waited_for(desired, observed.namespace, leaving=deletion.leaving)
     return Plan(actions, id=identity, namespace_problem=waits)
 

@@ -42,11 +42,18 @@ def _marked(desired: DesiredTenant, marker: Marker, *, departed: frozenset[str])
         return _never(desired, owner)
     if marker.installation != desired.installation:
         return f"{owner} belongs to another installation of tenantry (id {marker.installation})"
+    return _anothers(desired, marker, departed=departed)
+
+
+def _anothers(desired: DesiredTenant, marker: Marker, *, departed: frozenset[str]) -> str | None:
+    """Say why what no Tenant has released is not to be had."""
+    said = f"{desired.names.owner} belongs to another Tenant (uid {marker.uid})"
+    if marker.state is MarkerState.DROPPING:
+        kept = f", and restore it from {marker.backup}" if marker.backup else ""
+        return f"{said}, whose drop had begun: remove what is left{kept}"
     if desired.adoption is not Adoption.FORCE:
-        return f"{owner} belongs to another Tenant (uid {marker.uid}); {TAKE_BY_FORCE}"
-    if marker.uid not in departed:
-        return f"{owner} belongs to another Tenant (uid {marker.uid}), which exists in this cluster"
-    return None
+        return f"{said}; {TAKE_BY_FORCE}"
+    return None if marker.uid in departed else f"{said}, which exists in this cluster"
 
 
 def _never(desired: DesiredTenant, what: str) -> str | None:

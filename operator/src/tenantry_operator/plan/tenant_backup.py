@@ -1,7 +1,8 @@
 """What a Tenant that is deleted with BackupThenDelete waits for: nothing is dropped before the backup is verified.
 
 Access is taken first, as from an archived tenant: what is dumped is then what is dropped. Whatever gives access again
-before the drop has begun makes the backup worthless, and another one is made.
+before the drop has begun makes the backup worthless, and another one is made. Once it has begun, which the marker
+remembers, none is: it would hold what is left, and be the newest.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,7 @@ from typing import Final
 
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.backup import DesiredBackup, JobState, ObservedBackup
-from tenantry_operator.model.isolation import Isolation
-from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, RowState
+from tenantry_operator.model.tenant import DesiredTenant, MarkerState, ObservedTenant, RowState
 from tenantry_operator.plan import backup_manifests as manifests
 from tenantry_operator.plan.actions import EndBackup, RecordTenant, StartBackup, TenantAction
 from tenantry_operator.plan.status import Problem
@@ -20,11 +20,14 @@ from tenantry_operator.plan.tenant_deletion import withdrawal
 
 BACKS_UP: Final = "the Tenant is being deleted, and is backed up before"
 
-RESTORABLE: Final = frozenset({Isolation.SCHEMA})
-"""What `tenantry tenant restore` can make again."""
-
 RETRY_AFTER: Final = timedelta(minutes=5)
 """How long a failed Job is left for people to read. Its own pods were tried again before, at growing intervals."""
+
+
+TOO_LATE: Final = (
+    "the drop had begun without a backup, so that none can be made of the whole; "
+    "deletionPolicy Delete ends it, Retain keeps what is left"
+)
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ def backup_step(desired: DesiredTenant, mine: ObservedTenant) -> BackupStep | No
     backup = desired.deletion.backup if desired.deletion else None
     if backup is None or not _is_anything_left(desired, mine):
         return None
-    job = mine.backup
+    marker, job = mine.catalogue.marker, mine.backup
+    if marker is not None and marker.state is MarkerState.DROPPING:
+        return None if marker.backup else BackupStep((), Problem(Reason.BACKUP_FAILED, TOO_LATE, lasting=True))
     if job is not None and not job.ours:
         said = f"Job {_named(job)} exists and was not made for this Tenant; remove it"
         return BackupStep((), Problem(Reason.NOT_OURS, said, lasting=True))
-    if lacking := _lacking(desired, backup):
+    if lacking := _lacking(backup):
         # Said before anything is taken: it is for a person to mend.
         return BackupStep((), Problem(Reason.BACKUP_FAILED, f"no backup can be made: {lacking}", lasting=True))
     if access := tuple(_taking(desired, mine)):
@@ -60,8 +65,16 @@ def backup_step(desired: DesiredTenant, mine: ObservedTenant) -> BackupStep | No
 def _is_anything_left(desired: DesiredTenant, mine: ObservedTenant) -> bool:
     """Say whether there are schemas to dump; of a pooled tenant, whether there may be rows."""
     if desired.layout.is_pooled:
-        return bool(mine.catalogue.roles) or mine.catalogue.entry is not None
+        return mine.catalogue.version is not None and bool(mine.catalogue.roles)
     return bool(schemas_left(desired, mine))
+
+
+def allowed_by(desired: DesiredTenant, mine: ObservedTenant) -> str | None:
+    """Name the backup that allows the drop: by the last word of its Job, or else where it went."""
+    job = mine.backup
+    if desired.deletion is None or desired.deletion.backup is None or job is None or job.state is not JobState.VERIFIED:
+        return None
+    return job.said.partition(": ")[0] if job.said.startswith(f"{job.destination}/") else job.destination
 
 
 def backup_ended(mine: ObservedTenant) -> tuple[TenantAction, ...]:
@@ -82,10 +95,8 @@ def _taking(desired: DesiredTenant, mine: ObservedTenant) -> Iterator[TenantActi
     yield from withdrawal(desired, mine.catalogue)
 
 
-def _lacking(desired: DesiredTenant, backup: DesiredBackup) -> str:
+def _lacking(backup: DesiredBackup) -> str:
     """Say what a backup lacks that only a person can give; empty when it lacks nothing."""
-    if desired.isolation not in RESTORABLE:
-        return f"one of isolation {desired.isolation} could not be restored"
     if backup.destination is None:
         return "spec.backup.destination is not set"
     return "" if backup.pod.image else "TENANTRY_JOB_POD names no image"

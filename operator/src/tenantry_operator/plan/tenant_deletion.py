@@ -6,6 +6,7 @@ from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Catalogue, DesiredTenant, Leaving, Marker, MarkerState, ObservedTenant
 from tenantry_operator.model.tenant import RowState as State
 from tenantry_operator.plan.actions import (
+    BeginDrop,
     CloseLogin,
     DeleteSecret,
     DropData,
@@ -25,14 +26,19 @@ from tenantry_operator.plan.tenant_rotation import retirement
 LEAVES = "the Tenant is being deleted"
 
 
-def deletion_actions(desired: DesiredTenant, mine: ObservedTenant, *, leaving: Leaving) -> tuple[TenantAction, ...]:
-    """Drop or release what is this Tenant's; empty when nothing of it is left to do."""
+def deletion_actions(
+    desired: DesiredTenant, mine: ObservedTenant, *, leaving: Leaving, backup: str | None = None
+) -> tuple[TenantAction, ...]:
+    """Drop or release what is this Tenant's; empty when nothing of it is left to do.
+
+    `backup` names the verified one that allows the drop, if one was asked for.
+    """
     drop = leaving is Leaving.DELETE
-    on_server = _drop if drop else _release
+    on_server = _drop(desired, mine.catalogue, backup) if drop else _release(desired, mine.catalogue)
     return (
         *_record(mine, State.RELEASED),
         *namespace_leaving(desired, mine.namespace, leaving=leaving),
-        *on_server(desired, mine.catalogue),
+        *on_server,
         *_delete_secrets(mine),
         *(_record(mine, State.DELETED) if drop or _never_had_data(mine) else ()),
     )
@@ -103,11 +109,11 @@ def _mark_released(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[Ten
         return
     released = Marker(marker.id, marker.uid, marker.installation, MarkerState.RELEASED)
     yield from database_released(desired, catalogue, released)
-    if marker.state is MarkerState.LIVE:
+    if marker.state is not MarkerState.RELEASED:
         yield WriteMarker(role=desired.names.owner, marker=released, reason=LEAVES)
 
 
-def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction]:
+def _drop(desired: DesiredTenant, catalogue: Catalogue, backup: str | None) -> Iterator[TenantAction]:
     names = desired.names
     roles = tuple(role for role in desired.layout.roles if role in catalogue.roles)
     # A database of its own takes them along.
@@ -117,6 +123,7 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
         return
     yield from closing(catalogue, reason=LEAVES)
     yield from _close(names, catalogue)
+    yield from _begin(desired, catalogue, backup)
     yield from _revoke_foreign(catalogue, *roles)
     yield from _leave_databases(catalogue, *roles)
     yield from database_dropped(catalogue, reason=LEAVES)
@@ -124,6 +131,13 @@ def _drop(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[TenantAction
     yield from leaving(desired, catalogue, reason=LEAVES)
     # The owner bears the marker, so it goes last.
     yield DropData(schemas=schemas, roles=roles[::-1], lenders=tuple(sorted(policies)), reason=LEAVES)
+
+
+def _begin(desired: DesiredTenant, catalogue: Catalogue, backup: str | None) -> Iterator[BeginDrop]:
+    marker = catalogue.marker
+    if marker is not None and marker.state is not MarkerState.DROPPING:
+        dropping = Marker(marker.id, marker.uid, marker.installation, MarkerState.DROPPING, backup)
+        yield BeginDrop(role=desired.names.owner, marker=dropping, reason=LEAVES)
 
 
 def _revoke_foreign(catalogue: Catalogue, *roles: str, reason: str = LEAVES) -> Iterator[TenantAction]:

@@ -92,10 +92,12 @@ async def apply_on_backup(kube: Kube, action: BackupAction) -> None:
 
 def backed_up(observed: ObservedTenant, done: Sequence[TenantAction]) -> str | None:
     """Say where the backup is of what a pass dropped; None when it dropped nothing, or without one."""
-    job = observed.backup
-    if job is None or job.state is not JobState.VERIFIED or not any(isinstance(action, DropData) for action in done):
+    job, marker = observed.backup, observed.catalogue.marker
+    if not any(isinstance(action, DropData) for action in done):
         return None
-    return job.said or f"Job {job.name} made a verified backup in {job.destination}"
+    if job is not None and job.state is JobState.VERIFIED:
+        return job.said or f"Job {job.name} made a verified backup in {job.destination}"
+    return f"the backup is {marker.backup}" if marker is not None and marker.backup else None
 
 
 def tenant_of_job(job: RawObject) -> Sequence[Key]:

@@ -84,14 +84,6 @@ RULE_EXAMPLES: tuple[RuleExample, ...] = (
         refused=example("Tenant", "tenantry-acme"),
     ),
     RuleExample(
-        rule="tenant-pooled-is-not-backed-up",
-        field="spec.deletionPolicy",
-        accepted=example("Tenant", "pooled-kept", isolation="Pooled", deletionPolicy="Delete"),
-        refused=example(
-            "Tenant", "pooled-kept-two", isolation="Pooled", deletionPolicy="BackupThenDelete", backup=BACKUP
-        ),
-    ),
-    RuleExample(
         rule="tenant-pooled-moves-with-the-pool",
         field="spec.migrations",
         accepted=example("Tenant", "pooled-rule", isolation="Pooled"),

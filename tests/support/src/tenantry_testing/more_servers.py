@@ -43,8 +43,9 @@ class OtherServer:
 
 
 @contextmanager
-def other_server(name: str) -> Iterator[OtherServer]:
-    with PostgresServer() as postgres:
+def other_server(name: str, *, major: int | None = None) -> Iterator[OtherServer]:
+    """Start one, of another version of Postgres if that is said."""
+    with PostgresServer(major=major) as postgres:
         yield OtherServer(name, postgres, postgres.make_operator(f"{name}_operator", databases=("app",)))
 
 

@@ -51,8 +51,8 @@ class PostgresServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, *, settings: Sequence[str] = ()) -> None:
-        self.bin_dir = find_binaries()
+    def __init__(self, *, settings: Sequence[str] = (), major: int | None = None) -> None:
+        self.bin_dir = _binaries_of(major) if major else find_binaries()
         self.port = free_port()
         self.superuser = Login(SUPERUSER, secrets.token_urlsafe(16))
         self.folder = Path(tempfile.mkdtemp(prefix="tenantry-postgres-"))

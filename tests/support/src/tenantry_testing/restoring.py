@@ -16,6 +16,12 @@ from tenantry_testing.tenant_world import INSTALLATION, TenantWorld
 IMAGE = "tenantry.example/operator:1"
 Tenantry = Callable[..., Coroutine[Any, Any, Result]]
 
+# From 16 on whoever makes a role is a member of it for good, without what is in it.
+BORROWED = """
+SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+WHERE u.rolname = %s AND r.rolname LIKE 't_acme%%' AND pg_has_role(u.oid, r.oid, 'USAGE')
+"""
+
 
 async def tenantry_command(world: TenantWorld, control_plane: ControlPlane) -> Tenantry:
     """Return the command; the operator's Deployment says how Jobs are run, as the chart has it."""
@@ -53,3 +59,18 @@ async def carried_out(runner: JobRunner, tenantry: Tenantry, *words: str) -> Res
             await runner.run_next()
         await asyncio.sleep(0.05)
     return await waiting
+
+
+async def leave(world: TenantWorld) -> None:
+    """Delete acme with a backup; the Job is made."""
+    await world.leave("acme", "BackupThenDelete")
+    await world.reconcile("acme")
+
+
+def leftovers(world: TenantWorld) -> list[tuple[Any, ...]]:
+    """Return databases of trials, roles lent for them or got by them, and ours that the operator's login has."""
+    return [
+        *world.fetch("SELECT rolname FROM pg_roles WHERE rolname ~ '^(climber|tenantry_lent)'"),
+        *world.fetch("SELECT datname FROM pg_database WHERE datname LIKE 'tenantry_scratch%%'"),
+        *world.fetch(BORROWED, world.operator.user),
+    ]
