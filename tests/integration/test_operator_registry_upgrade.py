@@ -4,10 +4,11 @@ from tenantry_testing.hand_edits import EVERYTHING
 from tenantry_testing.tenant_world import TenantWorld
 
 BACK = (
+    "DROP TABLE tenantry.levels",
     "ALTER TABLE tenantry.tenants DROP COLUMN applied",
     "UPDATE tenantry.schema_version SET version = 'r0001'",
 )
-"""What leads from the second revision to the first."""
+"""What leads from the newest revision to the first, as far as it is in the way of going there again."""
 
 
 async def test_an_operator_waits_for_the_upgrade_and_finds_nothing_to_repair(world: TenantWorld) -> None:

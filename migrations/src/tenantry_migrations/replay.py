@@ -1,8 +1,9 @@
 """Turns a step into what psycopg sends, for one schema and its roles."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final, LiteralString, cast
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 
 from psycopg import sql
 
@@ -25,7 +26,7 @@ def render(step: Step, *, roles: Mapping[str, str], schema: str) -> sql.Composed
     return sql.SQL(";\n").join(render_each(step, roles=roles, schema=schema))
 
 
-def render_each(step: Step, *, roles: Mapping[str, str], schema: str) -> tuple[sql.Composed, ...]:
+def render_each(step: Step, *, roles: Mapping[str, str], schema: str) -> tuple[sql.SQL | sql.Composed, ...]:
     """Render the step as statements to be sent one at a time, in order."""
     statements = [fill(statement, roles=roles, schema=schema) for statement in step.statements]
     guard, write = _version_statements(step, sql.Identifier(schema, VERSION_TABLE))
@@ -52,21 +53,19 @@ def _version_statements(step: Step, table: sql.Identifier) -> tuple[sql.Composed
     return guard, sql.SQL("UPDATE {} SET version = {}").format(table, sql.Literal(step.revision))
 
 
-def fill(statement: str, *, roles: Mapping[str, str], schema: str) -> sql.Composed:
+def fill(statement: str, *, roles: Mapping[str, str], schema: str) -> sql.SQL:
     """Put the names into a statement of a step. Raises MigrationError for a service without a role."""
-    return sql.Composed(list(_parts(statement, roles=roles, schema=schema)))
+
+    def name(found: re.Match[str]) -> str:
+        return _quoted(schema if found[1] == "schema" else _role(found[1].removeprefix("role:"), roles))
+
+    # Text of our own scripts, never anyone's input.
+    return sql.SQL(_PLACEHOLDER.sub(name, statement))
 
 
-def _parts(statement: str, *, roles: Mapping[str, str], schema: str) -> Iterator[sql.Composable]:
-    # re.split with one group: text and placeholder by turns.
-    for position, part in enumerate(_PLACEHOLDER.split(statement)):
-        if position % 2 == 0:
-            # Text of our own scripts, never anyone's input.
-            yield sql.SQL(cast("LiteralString", part))
-        elif part == "schema":
-            yield sql.Identifier(schema)
-        else:
-            yield sql.Identifier(_role(part.removeprefix("role:"), roles))
+@lru_cache(maxsize=64)
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string()
 
 
 def _role(service: str, roles: Mapping[str, str]) -> str:

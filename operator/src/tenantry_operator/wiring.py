@@ -93,10 +93,12 @@ def reconcilers(parts: Parts) -> Mapping[str, Reconciler]:
     tenants = TenantReconciler(**vars(parts))
     if not parts.settings.own.is_default:
         return {tenants.kind: tenants}
+    runs = MigrationRunReconciler(**vars(parts))
+    runs.moving = tenants.moving
     made: tuple[Reconciler, ...] = (
         DatabaseServerReconciler(**vars(parts)),
         tenants,
-        MigrationRunReconciler(**vars(parts)),
+        runs,
         ServiceDeploymentReconciler(kube=parts.kube, cache=parts.cache, clock=parts.clock),
     )
     return {one.kind: one for one in made}

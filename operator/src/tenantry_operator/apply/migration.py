@@ -26,6 +26,10 @@ COPY_POOL = """
 RELEASE = "UPDATE tenantry.released SET revision = %s, released_at = now() WHERE revision = %s"
 
 
+class VersionChanged(Exception):
+    """The schema is not at the revision that it was to be moved from."""
+
+
 async def move_schema(
     connection: Connection,
     names: TenantNames,
@@ -37,8 +41,8 @@ async def move_schema(
 ) -> None:
     """Bring the schema from one revision to a later one, in one transaction.
 
-    The connection is in autocommit mode. Raises psycopg.Error, MigrationError, or MarkerChanged when the tenant's
-    marker is not the one given; then nothing was done.
+    The connection is in autocommit mode. Raises psycopg.Error, MigrationError, MarkerChanged when the tenant's marker
+    is not the one given, or VersionChanged when the schema is not at the first revision; then nothing was done.
     """
     batch = [
         sql.SQL("SET LOCAL lock_timeout TO {}").format(sql.Literal(lock_timeout)),
@@ -52,6 +56,8 @@ async def move_schema(
     except errors.InvalidTextRepresentation as error:
         if "marker: " in str(error):
             raise MarkerChanged(f"the marker on {names.owner} is not this tenant's") from error
+        if "but the schema is at " in str(error):
+            raise VersionChanged(str(error)) from error
         raise
 
 

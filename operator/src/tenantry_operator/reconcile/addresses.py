@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tenantry_crds import ConditionType, DatabaseServer, absent
 from tenantry_crds import endpoints as api
 from tenantry_crds.reasons import Reason
-from tenantry_operator.clients.kube import SECRETS, Kube
+from tenantry_operator.clients.kube import SECRETS, Kube, RawObject
 from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.clock import Clock
@@ -45,6 +45,7 @@ class Addresses:
         self._namespace = namespace
         self._registry_server = registry_server
         self._clock = clock
+        self._models: dict[str, tuple[RawObject, DatabaseServer]] = {}
         self._known: dict[str, tuple[object, float, ServerAddress]] = {}
 
     def server(self, name: str) -> DatabaseServer:
@@ -54,14 +55,11 @@ class Addresses:
             there = ", ".join(sorted(key.name for key in self._cache.keys(KIND))) or "none"
             said = f"there is no DatabaseServer {name}; there are: {there}"
             raise NoAddress(Reason.SERVER_NOT_FOUND, said)
-        try:
-            return DatabaseServer.model_validate(body)
-        except ValidationError as error:
-            readable = without_unreadable_status(body, error)
-            if readable is None:
-                problem = unreadable(error)
-                raise NoAddress(problem.reason, f"DatabaseServer {name} cannot be read: {problem.message}") from error
-            return DatabaseServer.model_validate(readable)
+        known = self._models.get(name)
+        if known is None or known[0] is not body:
+            # Every pass asks, and it seldom changes.
+            known = self._models[name] = (body, _readable(name, body))
+        return known[1]
 
     def default_server(self) -> str:
         """Return the name of the default server, the first by name when there are several. Raises NoAddress."""
@@ -142,6 +140,17 @@ class Addresses:
             said = f"Secret {self._namespace}/{name} lacks {' and '.join(lacking)}"
             raise NoAddress(Reason.CREDENTIALS_MISSING, said)
         return data
+
+
+def _readable(name: str, body: RawObject) -> DatabaseServer:
+    try:
+        return DatabaseServer.model_validate(body)
+    except ValidationError as error:
+        readable = without_unreadable_status(body, error)
+        if readable is None:
+            problem = unreadable(error)
+            raise NoAddress(problem.reason, f"DatabaseServer {name} cannot be read: {problem.message}") from error
+        return DatabaseServer.model_validate(readable)
 
 
 def registry_pool(server: str) -> str:

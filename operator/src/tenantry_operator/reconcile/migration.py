@@ -18,6 +18,7 @@ from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence, FenceError
+from tenantry_operator.engine.moving import Moving
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.migration import Member, ObservedFleet
@@ -108,6 +109,7 @@ class MigrationRunReconciler:
         self._metrics = metrics
         self._memories: dict[str, Memory] = {}
         self._look = FleetView(servers, addresses, cache).look
+        self.moving = Moving(clock)
 
     async def sweep(self) -> AsyncIterator[Key]:
         """Yield the runs that are not at their end: what they wait for tells nobody."""
@@ -215,7 +217,8 @@ class MigrationRunReconciler:
                     # A pass that began before the release makes its Tenant at the old revision: it is moved as well.
                     if not await self._fence.passes_end(but=TURN, within=PASSES_END_WITHIN):
                         return await self._pause(body, run, fleet)
-                    fleet = await self._look(registry, self._memories.setdefault(run.metadata.uid, Memory()))
+                    memory = self._memories.setdefault(run.metadata.uid, Memory())
+                    fleet = await self._look(registry, memory, moved=fleet.moved)
                     is_last = True
                 case FinishRun():
                     return await self._end(body, run, MigrationRunPhase.SUCCEEDED, plan.progress)
@@ -275,6 +278,7 @@ class MigrationRunReconciler:
             metrics=self._metrics,
             installation=self._settings.installation_id,
             times=self._times(),
+            moving=self.moving,
         )
 
     def _times(self) -> Times:
@@ -307,6 +311,7 @@ class MigrationRunReconciler:
 
     async def _end(self, body: RawObject, run: MigrationRun, phase: MigrationRunPhase, progress: Progress) -> Result:
         """Write that the run is over where it lasts, and then tell: a process that dies between them tells later."""
+        self.moving.end()
         noted = {"metadata": {"annotations": {api.ANNOTATION_ENDED: phase.value}}}
         body = await self._kube.merge_patch(MIGRATIONRUNS, run.metadata.name, noted)
         self._cache.put(KIND, body)

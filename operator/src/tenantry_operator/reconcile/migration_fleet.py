@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 import psycopg
@@ -49,15 +50,20 @@ class FleetView:
         self._addresses = addresses
         self._cache = cache
 
-    async def look(self, registry: ServerAddress, memory: Memory) -> Fleet:
-        """Ask every schema for its version; of a server that does not answer, the registry's word is taken."""
+    async def look(
+        self, registry: ServerAddress, memory: Memory, *, moved: Mapping[str, str] = MappingProxyType({})
+    ) -> Fleet:
+        """Ask every schema for its version; of a server that does not answer, the registry's word is taken.
+
+        Of the tenants that this very pass has `moved`, the revision is known.
+        """
         async with self._servers.connection(registry) as connection:
             released, everybody = await read_placed(connection)
         placed = [one for one in everybody if one.schema != POOL_SCHEMA]
         unreachable: dict[str, str] = {}
-        versions: dict[str, str] = {}
+        versions = dict(moved)
         apart = [one for one in placed if is_apart(one)]
-        shared = [one for one in placed if not is_apart(one)]
+        shared = [one for one in placed if not is_apart(one) and one.name not in moved]
         for place in sorted({(one.server, one.database) for one in shared}):
             here = [one for one in shared if (one.server, one.database) == place]
             try:

@@ -11,10 +11,11 @@ from typing import Final
 import psycopg
 
 from tenantry_migrations import MigrationError
-from tenantry_operator.apply.migration import copy_pool_version, copy_versions, move_schema
+from tenantry_operator.apply.migration import VersionChanged, copy_pool_version, copy_versions, move_schema
 from tenantry_operator.apply.pool import move
 from tenantry_operator.apply.tenant import MarkerChanged
 from tenantry_operator.clients.postgres import (
+    Connection,
     ConnectionRefused,
     DatabaseError,
     DatabaseMissing,
@@ -23,6 +24,7 @@ from tenantry_operator.clients.postgres import (
 )
 from tenantry_operator.clients.sqlstate import classify
 from tenantry_operator.engine.fence import Fence, FenceError
+from tenantry_operator.engine.moving import Moving
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.migration import DesiredRun, Line, Member
 from tenantry_operator.model.names import TenantNames
@@ -36,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS: Final = 3
 """How often a tenant is tried whose move fails for a passing cause, such as a lock."""
+
+
+COPY_EVERY: Final = 0.25
+"""Seconds between two words to the registry on who was moved."""
 
 
 class Outcome(StrEnum):
@@ -91,6 +97,7 @@ class Mover:
         metrics: Metrics,
         installation: str,
         times: Times,
+        moving: Moving,
     ) -> None:
         self._servers = servers
         self._addresses = addresses
@@ -99,6 +106,9 @@ class Mover:
         self._metrics = metrics
         self._installation = installation
         self._times = times
+        self._moving = moving
+        self._copies: dict[str, str] = {}
+        """Tenants' ids to the revisions that the registry does not know of yet."""
         self._places: dict[str, asyncio.Semaphore] = {}
 
     async def move(
@@ -111,7 +121,11 @@ class Mover:
         may_begin: Callable[[], bool],
         ended: Callable[[Member, Moved], Awaitable[None]],
     ) -> Mapping[str, Moved]:
-        """Try each tenant once, while `may_begin` and the budget allow; `ended` is told of each at once."""
+        """Try each tenant once, while `may_begin` and the budget allow; `ended` is told of each at once.
+
+        The registry is told of many at a time, and of all of them before this returns; after a death the next pass
+        tells it. Raises DatabaseError or psycopg.Error when it does not listen.
+        """
         waiting = list(reversed(plan.members))
         results: dict[str, Moved] = {}
 
@@ -123,12 +137,26 @@ class Mover:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(plan.max_parallel, len(waiting))):
-                    group.create_task(work(), name="move tenants")
+                copying = group.create_task(self._keep_copying(), name="copy versions")
+                workers = range(min(plan.max_parallel, len(waiting)))
+                await asyncio.gather(*(group.create_task(work(), name="move tenants") for _ in workers))
+                copying.cancel()
+            await self._copy()
         except BaseExceptionGroup as failed:
             # Whoever called knows what to do with the error, and nothing of groups.
             raise failed.exceptions[0] from failed
         return results
+
+    async def _keep_copying(self) -> None:
+        while True:
+            await asyncio.sleep(COPY_EVERY)
+            await self._copy()
+
+    async def _copy(self) -> None:
+        copies, self._copies = self._copies, {}
+        if copies:
+            async with self._servers.connection(self._registry) as registry:
+                await copy_versions(registry, copies)
 
     def _remembered(self, one: Member, moved: Moved, memory: Memory) -> Moved:
         """Turn a passing failure into a lasting one when it does not pass."""
@@ -150,6 +178,7 @@ class Mover:
             address = await self._addresses.address(one.server)
         except NoAddress as error:
             return Moved(Outcome.FAILED, str(error))
+        self._moving.begin(one.name)
         # One connection of the server stays free for the Tenants' own passes.
         room = self._places.setdefault(one.server, asyncio.Semaphore(max(1, address.max_connections - 1)))
         async with room:
@@ -183,21 +212,29 @@ class Mover:
     async def _under_lock(self, one: Member, desired: DesiredRun, line: Line, *, address: ServerAddress) -> str:
         if one.pooled:
             return await self._pool_under_lock(one, desired, line, address=address)
-        names = TenantNames(one.name)
         async with self._servers.connection(address, database=one.database) as connection:
-            version = await read_version(connection, names.service_schema)
-            if version is None:
-                raise MigrationError(f"schema {names.service_schema} has no version: it is not there, or was emptied")
-            if not line.reaches(version, desired.to):
-                await move_schema(
-                    connection,
-                    names,
-                    (version, desired.to),
-                    marker_text=Marker(one.id, one.uid, self._installation).text(),
-                    lock_timeout=desired.lock_timeout,
-                    seconds=self._times.tenant,
-                )
-                version = desired.to
-        async with self._servers.connection(self._registry) as registry:
-            await copy_versions(registry, {one.id: version})
+            try:
+                version = await self._bring(connection, one, one.version, desired, line)
+            except (VersionChanged, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                # What the look at all of them saw is not so any more.
+                schema = TenantNames(one.name).service_schema
+                found = await read_version(connection, schema)
+                if found is None:
+                    raise MigrationError(f"schema {schema} has no version: it is not there, or was emptied") from None
+                version = await self._bring(connection, one, found, desired, line)
+        self._copies[one.id] = version
         return version
+
+    async def _bring(self, connection: Connection, one: Member, version: str, desired: DesiredRun, line: Line) -> str:
+        """Bring a schema that is at `version` to the desired one; return where it is then."""
+        if line.reaches(version, desired.to):
+            return version
+        await move_schema(
+            connection,
+            TenantNames(one.name),
+            (version, desired.to),
+            marker_text=Marker(one.id, one.uid, self._installation).text(),
+            lock_timeout=desired.lock_timeout,
+            seconds=self._times.tenant,
+        )
+        return desired.to

@@ -1,5 +1,6 @@
 """One pass over one Tenant: observe, plan, apply, status."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.errors import error_word
 from tenantry_operator.engine.fence import Fence, FenceError
+from tenantry_operator.engine.moving import Moving
 from tenantry_operator.engine.queue import Key, Result
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.placement import Choice
@@ -87,7 +89,18 @@ class TenantReconciler:
         self._shard = settings.own
         self._shards = TenantShards(self._shard, kube=kube, cache=cache, servers=servers)
         self._isolation = IsolationWatch(servers, settings=settings, clock=clock, metrics=metrics)
-        self._sweep = TenantSweep(servers, cache, self._addresses, settings=settings, isolation=self._isolation)
+        self.moving = Moving(clock)
+        """Told by MigrationRuns, which have their own until somebody puts this in its place."""
+        self._sweep = TenantSweep(
+            servers,
+            cache,
+            self._addresses,
+            settings=settings,
+            isolation=self._isolation,
+            due=self._timers.due,
+            moving=self.moving,
+        )
+        self._resuming, self._has_resumed = asyncio.Lock(), False
         escape = TenantEscape(kube, servers, addresses, fence, settings=settings)
         self._conclusion = TenantConclusion(
             kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers, escape=escape
@@ -119,6 +132,7 @@ class TenantReconciler:
             return Result()
         if _has_let_go(body):
             return Result()
+        await self._resume()
         if self._sweep.is_settled(key.name) and not self._timers.is_due(key.name):
             return Result(requeue_after=self._timers.left(key.name))
         try:
@@ -129,6 +143,19 @@ class TenantReconciler:
             level = logging.INFO if passing else logging.WARNING
             logger.log(level, "the pass did not come to its end", extra={"tenant": key.name, "error": str(error)})
             return Result(failed=self._cache.get(key) is not None, error=error_word(error))
+
+    async def _resume(self) -> None:
+        """Before the first pass of this process, find out whom the process before left level."""
+        if self._has_resumed:
+            return
+        async with self._resuming:
+            if self._has_resumed:
+                return
+            resumed = await self._sweep.resume()
+            for name, due in resumed.items():
+                self._timers.set(name, due)
+            self._has_resumed = True
+            logger.info("looked for what changed since the last process", extra={"level": len(resumed)})
 
     async def _read_and_reconcile(self, body: RawObject) -> Result:
         try:

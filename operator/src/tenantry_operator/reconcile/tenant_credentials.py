@@ -25,7 +25,7 @@ def desired_credentials(tenant: Tenant, *, now: datetime) -> DesiredCredentials:
 
 
 class Timers:
-    """Remembers when each Tenant is to be looked at again; a new process looks at all of them, and so learns it."""
+    """Remembers when each Tenant is to be looked at again; a new process learns it from a pass, or is told."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -36,6 +36,9 @@ class Timers:
             self._due.pop(name, None)
         else:
             self._due[name] = due
+
+    def due(self, name: str) -> datetime | None:
+        return self._due.get(name)
 
     def is_due(self, name: str) -> bool:
         """Whether the time has come: then a pass is needed, though nothing has changed."""

@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 import psycopg
@@ -12,9 +13,11 @@ from tenantry_crds import names as api
 from tenantry_operator.clients.kube import ApiError
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache, key_of
+from tenantry_operator.engine.moving import Moving
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.isolation import Isolation
+from tenantry_operator.model.level import Level
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
 from tenantry_operator.observe.extensions import line_of, read_extensions
@@ -25,6 +28,7 @@ from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
+from tenantry_operator.reconcile.tenant_level import LevelBook, children_of
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT, ApartSweep
 from tenantry_operator.settings import OperatorSettings
@@ -37,6 +41,9 @@ BATCH: Final = 500
 
 Found = tuple[str, bytes | None, frozenset[Exposure] | None]
 """Mark, digest of the facts, and ways; None: not looked at."""
+
+DIGEST: Final = 16
+"""Bytes."""
 
 SecretSeen = tuple[str, str, str]
 """Name, namespace and resourceVersion."""
@@ -75,6 +82,8 @@ class Quiet:
 
     mark: str
     seen: Seen
+    written: bool = False
+    """Whether the registry says so too."""
 
 
 class TenantSweep:
@@ -92,18 +101,42 @@ class TenantSweep:
         *,
         settings: OperatorSettings,
         isolation: IsolationWatch,
+        due: Callable[[str], datetime | None],
+        moving: Moving,
     ) -> None:
         self._isolation = isolation
         self._servers = servers
         self._cache = cache
         self._addresses = addresses
         self._settings = settings
+        self._due = due
+        self._moving = moving
         self._remembered: dict[str, Seen] = {}
         self._settled: dict[str, Settled] = {}
         self._unknown: set[str] = set()
         self._quiet: dict[str, Quiet] = {}
         self._other_secrets: dict[str, set[tuple[str, str]]] = {}
         self._apart = ApartSweep(servers, isolation)
+        self._levels = LevelBook(servers, cache, addresses, settings=settings)
+        self._unread: set[str] = set()
+        """Tenants that no pass of this process looked into: of these, the schema's own version is still to be read."""
+
+    async def resume(self) -> Mapping[str, datetime | None]:
+        """Take over from the process before: remember of whom nothing changed since; return when each is due.
+
+        The next sweep looks at them like at all others.
+        """
+        resumed = await self._levels.resumed()
+        for name, one in resumed.items():
+            level = one.level
+            secret, children = level.secret, children_of(level)
+            # What the facts were is not known; another mark means other facts.
+            known = (*secret[:2], secret[2]) if secret[2] is not None else None
+            seen = Seen(one.place, one.row, one.released, b"", known, children, Isolation(one.row.isolation))
+            self._remembered[name], self._quiet[name] = seen, Quiet(level.mark, seen, written=True)
+            self._settled[name] = Settled(secret[:2], level.tenant[1], secret[2], children)
+        self._unread = {name for name, one in resumed.items() if one.row.isolation == Isolation.SCHEMA}
+        return {name: one.level.due for name, one in resumed.items()}
 
     def remember(self, name: str, seen: Seen) -> None:
         self._remembered[name] = seen
@@ -112,6 +145,7 @@ class TenantSweep:
         self._remembered.pop(name, None)
         self._settled.pop(name, None)
         self._quiet.pop(name, None)
+        self._unread.discard(name)
 
     def settle(
         self,
@@ -167,6 +201,28 @@ class TenantSweep:
             yield self._asked(name)
         for name in self._remembered.keys() - {key.name for key in keys}:
             self.forget(name)
+        await self._write_levels()
+
+    def _level(self, name: str) -> Level | None:
+        """Say what the Tenant was left as; None when it is not level, or when no mark tells all that changes of it."""
+        seen, settled, quiet = self._remembered.get(name), self._settled.get(name), self._quiet[name]
+        if seen is None or quiet.seen is not seen or settled is None or not self.is_settled(name):
+            return None
+        body = self._cache.get(Key(KIND, name))
+        if body is None or seen.row is None or seen.isolation is Isolation.DATABASE or seen.ways:
+            return None
+        secret, children = (*settled.secret, settled.secret_version), seen.children
+        level = self._levels.level(body, secret, children, place=seen.place, row=(seen.row, seen.released))
+        return replace(level, mark=quiet.mark, due=self._due(name))
+
+    async def _write_levels(self) -> None:
+        """Write down of whom it was found that nothing is left to do, for the next process."""
+        quiet = {name: one for name, one in self._quiet.items() if not one.written}
+        levels = {name: level for name in quiet if (level := self._level(name)) is not None}
+        by_id = {one.seen.row.id: levels[name] for name, one in quiet.items() if name in levels and one.seen.row}
+        if await self._levels.write(by_id):
+            # A pass may have begun meanwhile, and have forgotten.
+            self._quiet |= {name: replace(quiet[name], written=True) for name in levels.keys() & self._quiet.keys()}
 
     async def _changed(self, names: list[str], secrets: dict[str, list[SecretSeen]]) -> AsyncIterator[str]:
         try:
@@ -214,10 +270,26 @@ class TenantSweep:
             children = versions_now(self._cache, seen.children)
             where, facts_now, ways_now = _place(place, seen), facts or seen.facts, seen.ways if ways is None else ways
             now = Seen(where, rows.get(name), released, facts_now, seen.secret, children, seen.isolation, ways_now)
-            if now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
+            if now != seen and self._moving.has(name) and is_only_moved(seen, now):
+                # A pass is made once the run ends: it would need the same connections, and cost more than the move.
+                self._moving.note(name, mark)
+            elif now != seen or self._secrets_differ(seen.secret, secrets.get(name, [])):
                 yield name
             elif facts is not None:
                 self._quiet[name] = Quiet(mark, seen)
+        async for name in self._moved(address, [name for name in names if name in self._unread], rows):
+            yield name
+
+    async def _moved(
+        self, address: ServerAddress, unread: list[str], rows: dict[str, RegistryRow]
+    ) -> AsyncIterator[str]:
+        """Yield those whose schema says another version than the registry; a few in each sweep, for it takes long."""
+        for name, version in (await self._levels.versions(address, unread[:BATCH])).items():
+            if name not in self._unread:
+                continue  # a pass looked meanwhile
+            self._unread.discard(name)
+            if name in rows and version != rows[name].version:
+                yield name
 
     async def _found(self, address: ServerAddress, names: list[str]) -> dict[str, Found]:
         """Return each Tenant's mark, the digest of its facts unless the mark says that they are as they were, and ways.
@@ -273,7 +345,12 @@ class TenantSweep:
         return {name: those for name, those in asked.items() if those}
 
     def _is_quiet(self, name: str, mark: str) -> bool:
-        """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment."""
+        """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment.
+
+        So is one that was looked at since it was moved.
+        """
+        if self._moving.is_noted(name, mark):
+            return True
         quiet = self._quiet.get(name)
         return quiet is not None and quiet.mark == mark and quiet.seen is self._remembered.get(name)
 
@@ -298,7 +375,23 @@ class TenantSweep:
 
 
 def digest(facts: str) -> bytes:
-    return hashlib.blake2b(facts.encode(), digest_size=16).digest()
+    """Return the digest of all facts, and that of those which no move of the services' schema changes."""
+    # They are in the order of their kinds: "on table" and "owner" come before "role", "table" comes last.
+    before, _, after = facts.partition('["on table"')
+    rest = before + after[max(0, after.find('["role"')) :].partition('["table"')[0]
+    return _digest(facts) + _digest(rest)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=DIGEST).digest()
+
+
+def is_only_moved(seen: Seen, now: Seen) -> bool:
+    """Whether nothing changed but what a move changes: tables of the services' schema, and the version."""
+    if seen.row is None or now.row is None or seen.facts[DIGEST:] != now.facts[DIGEST:]:
+        return False
+    row = replace(seen.row, version=now.row.version)
+    return replace(seen, row=row, facts=now.facts) == now
 
 
 def _place(shared: Place, seen: Seen) -> Place:

@@ -1,0 +1,171 @@
+"""A process that starts looks only into Tenants of which something changed since the process before."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from tenantry_operator.clients.kube import DATABASESERVERS, NAMESPACES, SECRETS, TENANTS
+from tenantry_operator.engine.queue import Key
+from tenantry_operator.model.names import TenantNames
+from tenantry_operator.reconcile import tenant_level
+from tenantry_testing.tenant_world import SERVER, TenantWorld
+
+OTHER: Final = "globex"
+NAMESPACE: Final = {"name": "acme-home", "networkPolicy": "DefaultDeny"}
+ROTATING: Final = {"interval": "720h"}
+SHUT: Final = ("Suspended", "Archived")
+
+
+async def looked_into(world: TenantWorld, name: str) -> bool:
+    """Run the first pass after the start over the Tenant; say whether it looked at anything."""
+    await world.refresh()
+    # Whichever pass comes first looks for all of them.
+    await world.tenants.reconcile(Key("Tenant", OTHER))
+    world.counted.clear()
+    await world.tenants.reconcile(Key("Tenant", name))
+    return bool(world.counted)
+
+
+async def level(world: TenantWorld, *names: str) -> None:
+    """Sweep until it is written down that the Tenants are level."""
+    await world.settle()
+    rows = world.fetch(
+        "SELECT t.name FROM tenantry.levels l JOIN tenantry.tenants t ON t.id = l.tenant_id", database="tenantry"
+    )
+    assert {name for (name,) in rows} >= {*names, OTHER}
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that happens while no operator runs."""
+
+    make: Callable[[TenantWorld], Awaitable[object]]
+
+    async def __call__(self, world: TenantWorld) -> None:
+        await self.make(world)
+
+
+def patched(resource: Any, name: str, namespace: str | None = None, **changes: Any) -> Change:
+    return Change(lambda world: world.kube.merge_patch(resource, name, changes, namespace=namespace))
+
+
+def executed(*statements: str, database: str = "app") -> Change:
+    async def make(world: TenantWorld) -> None:
+        world.execute(*statements, database=database)
+
+    return Change(make)
+
+
+async def _delete_secret(world: TenantWorld) -> None:
+    await world.kube.delete(SECRETS, "acme-database", namespace=world.settings.namespace)
+
+
+async def _change_secret(world: TenantWorld) -> None:
+    await world.kube.merge_patch(
+        SECRETS, "acme-database", {"data": {"host": "ZWxzZXdoZXJl"}}, namespace=world.settings.namespace
+    )
+
+
+async def _delete_status(world: TenantWorld) -> None:
+    operations = [{"op": "replace", "path": "/status/conditions", "value": []}]
+    await world.kube.json_patch(TENANTS, "acme", operations, subresource="status")
+
+
+CHANGES: Final = {
+    "an annotation": patched(TENANTS, "acme", metadata={"annotations": {"tenantry.dev/reconcile": "1"}}),
+    "the spec": patched(TENANTS, "acme", spec={"database": {"connectionLimit": 7}}),
+    "the status": Change(_delete_status),
+    "a Secret that is gone": Change(_delete_secret),
+    "a Secret's data": Change(_change_secret),
+    "the namespace": patched(
+        NAMESPACES, "acme-home", metadata={"labels": {"pod-security.kubernetes.io/enforce": None}}
+    ),
+    "where the server is": patched(DATABASESERVERS, SERVER, spec={"host": "localhost"}),
+    "a role": executed("ALTER ROLE t_acme_app CONNECTION LIMIT 3"),
+    "a schema": executed("REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app"),
+    "the row": executed("UPDATE tenantry.tenants SET state = 'suspended' WHERE name = 'acme'", database="tenantry"),
+    "what was applied": executed("UPDATE tenantry.tenants SET applied = '' WHERE name = 'acme'", database="tenantry"),
+    "the released revision": executed("UPDATE tenantry.released SET revision = 't0000'", database="tenantry"),
+    "whose the server is": executed("COMMENT ON ROLE tenantry_owner IS 'another one''s'"),
+    "what was written down": executed("UPDATE tenantry.levels SET said = '{}'", database="tenantry"),
+    "that it is due": executed(
+        """UPDATE tenantry.levels SET said = regexp_replace(said, '"due":"....', '"due":"2000')""", database="tenantry"
+    ),
+}
+
+
+async def test_a_process_that_starts_looks_into_nothing_that_is_level(world: TenantWorld) -> None:
+    for name, spec in ((OTHER, {}), ("acme", {"credentials": {"rotation": ROTATING}, "namespace": NAMESPACE})):
+        await world.provision(name, **spec)
+    await world.provision("initech", isolation="Pooled")
+    for lifecycle in SHUT:
+        await world.apply_tenant(lifecycle.lower(), lifecycle=lifecycle)
+        await world.reconcile(lifecycle.lower())
+    everybody = ("acme", "initech", *map(str.lower, SHUT))
+    await level(world, *everybody)
+    due = await world.reconcile("acme")
+    await world.restart()
+    assert [name for name in everybody if await looked_into(world, name)] == []
+    assert world.writes() == []
+    again = await world.tenants.reconcile(Key("Tenant", "acme"))
+    assert due.requeue_after is not None
+    assert again.requeue_after == pytest.approx(due.requeue_after, abs=60)
+    # The first sweep looks at all of them, and is level itself.
+    assert await world.swept() == set()
+    world.execute("ALTER ROLE t_acme_app CONNECTION LIMIT 3")
+    assert await world.swept() == {"acme"}
+
+
+async def test_what_changed_meanwhile_is_looked_into(world: TenantWorld) -> None:
+    await world.provision(OTHER)
+    await world.provision("acme", namespace=NAMESPACE)
+    passed_over = []
+    for what, change in CHANGES.items():
+        await level(world, "acme")
+        released = world.fetch("SELECT revision FROM tenantry.released", database="tenantry")[0][0]
+        claim = world.fetch("SELECT shobj_description('tenantry_owner'::regrole, 'pg_authid')")[0][0]
+        await change(world)
+        await world.restart()
+        if not await looked_into(world, "acme"):
+            passed_over.append(what)
+        # Of what no operator puts right by itself.
+        world.execute(f"UPDATE tenantry.released SET revision = '{released}'", database="tenantry")
+        world.execute(f"COMMENT ON ROLE tenantry_owner IS '{claim}'")
+        await world.reconcile_server()
+        await world.restart()
+        await world.reconcile("acme")
+    assert passed_over == []
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+
+
+async def test_another_version_looks_into_everything(world: TenantWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.provision(OTHER)
+    await world.provision("acme")
+    await level(world, "acme")
+    await world.restart()
+    monkeypatch.setattr(tenant_level, "_code", lambda: "another one")
+    assert await looked_into(world, "acme")
+
+
+async def test_what_no_mark_tells_is_found_by_the_first_sweep(world: TenantWorld) -> None:
+    await world.provision(OTHER)
+    await world.provision("acme")
+    await level(world, "acme")
+    schema = TenantNames("acme").service_schema
+    world.execute(f"UPDATE {schema}.schema_version SET version = 't0000'")
+    await world.restart()
+    assert not await looked_into(world, "acme")
+    assert await world.sweep() == {"acme"}
+    status = (await world.tenant("acme"))["status"]
+    assert status["migration"]["current"] == "t0000", json.dumps(status)
+
+
+async def test_a_tenant_with_a_database_of_its_own_is_looked_into(world: TenantWorld) -> None:
+    await world.provision(OTHER)
+    await world.provision("acme", isolation="Database")
+    await level(world)
+    await world.restart()
+    assert await looked_into(world, "acme")
