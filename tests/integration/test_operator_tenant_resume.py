@@ -101,10 +101,11 @@ async def test_a_process_that_starts_looks_into_nothing_that_is_level(world: Ten
     for name, spec in ((OTHER, {}), ("acme", {"credentials": {"rotation": ROTATING}, "namespace": NAMESPACE})):
         await world.provision(name, **spec)
     await world.provision("initech", isolation="Pooled")
+    await world.provision("umbrella", database={"extensions": [{"name": "pgcrypto"}]})
     for lifecycle in SHUT:
         await world.apply_tenant(lifecycle.lower(), lifecycle=lifecycle)
         await world.reconcile(lifecycle.lower())
-    everybody = ("acme", "initech", *map(str.lower, SHUT))
+    everybody = ("acme", "initech", "umbrella", *map(str.lower, SHUT))
     await level(world, *everybody)
     due = await world.reconcile("acme")
     await world.restart()

@@ -44,6 +44,7 @@ def test_a_new_table_with_its_privileges_and_the_version_are_the_runs() -> None:
         seen(text(("session", ["t_acme_app"]))),
         seen(text(without="role")),
         seen(text(without="default")),
+        seen(text() + "\nwhat the pool and the extensions are"),
         seen(text(), state=RowState.SUSPENDED),
         replace(seen(text()), released="t0002"),
         replace(seen(text()), secret=("a", "b", "7")),

@@ -25,15 +25,14 @@ from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.server import claim
 from tenantry_operator.model.tenant import Place, RegistryRow
 from tenantry_operator.observe.levels import read_levels
-from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.migration import read_versions
-from tenantry_operator.observe.pool import read_lines, with_line
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import observe_claim
 from tenantry_operator.plan.tenant_level import is_level
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.migration_desired import plan_hash, tenant_line
 from tenantry_operator.reconcile.tenant_desired import place_of
+from tenantry_operator.reconcile.tenant_lines import read_marked
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT
 from tenantry_operator.settings import OperatorSettings
@@ -142,7 +141,7 @@ class LevelBook:
         try:
             async with asyncio.timeout(LOOK_LIMIT):
                 address = await self._addresses.address(server)
-                marks = await self._marks(address, {name: Isolation(rows[name].isolation) for name in names})
+                marks = await self._marks(address, names)
         except FAILURES as error:
             logger.warning("each Tenant of a server is looked at", extra={"server": server, "error": str(error)})
             return []
@@ -169,16 +168,13 @@ class LevelBook:
         body = self._cache.get(Key("Secret", name, namespace))
         return name, namespace, body["metadata"]["resourceVersion"] if body else None
 
-    async def _marks(self, address: ServerAddress, names: Mapping[str, Isolation]) -> dict[str, str]:
+    async def _marks(self, address: ServerAddress, names: Sequence[str]) -> dict[str, str]:
         """Return the mark of each; none when the server is not ours, or not prepared."""
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
             if await observe_claim(connection) != claim(self._settings.installation_id, address.name):
                 return {}
-            marks = await read_marks(connection, [TenantNames(name) for name in names])
-            pooled = [name for name, isolation in names.items() if isolation is Isolation.POOLED]
-            lines = await read_lines(connection, pooled) if pooled else {}
-        return {name: with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")) for name in names}
+            return (await read_marked(connection, names, self._cache)).marks
 
     async def versions(self, address: ServerAddress, names: Sequence[str]) -> dict[str, str | None]:
         """Return what the schemas say that they are at; nothing if they cannot be asked."""

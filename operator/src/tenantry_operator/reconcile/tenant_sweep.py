@@ -20,15 +20,14 @@ from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.level import Level
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.tenant import Place, RegistryRow
-from tenantry_operator.observe.extensions import line_of, read_extensions
-from tenantry_operator.observe.marks import read_marks
-from tenantry_operator.observe.pool import read_lines, with_line
+from tenantry_operator.observe.pool import with_line
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_level import LevelBook, children_of
+from tenantry_operator.reconcile.tenant_lines import pooled_of, read_marked
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
 from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT, ApartSweep
 from tenantry_operator.settings import OperatorSettings
@@ -307,25 +306,15 @@ class TenantSweep:
         async with self._servers.connection(address) as connection, connection.transaction():
             await connection.execute(ONE_MOMENT)
             tenants = [TenantNames(name) for name in names]
-            marks = await read_marks(connection, tenants)
-            pooled = frozenset(name for name in names if self._is_pooled(name))
-            lines = await read_lines(connection, pooled) if pooled else {}
+            marked, pooled = await read_marked(connection, names, self._cache), pooled_of(names, self._cache)
             ways = await self._isolation.seen_by_sweep(connection, address, tenants, pooled=pooled)
-            asking = {name: those for name, those in self._asking(names).items() if TenantNames(name).key in marks}
-            there = await read_extensions(connection) if asking else ""
-            for name, those in asking.items():
-                line = line_of(there, those)
-                lines[name] = with_line(lines[name], line) if name in lines else line
-            found: dict[str, Found] = {
-                name: (with_line(marks.get(TenantNames(name).key, ""), lines.get(name, "")), None, ways[name])
-                for name in names
-            }
+            found: dict[str, Found] = {name: (marked.marks[name], None, ways[name]) for name in names}
             doubtful = [name for name in names if not self._is_quiet(name, found[name][0])]
             for start in range(0, len(doubtful), BATCH):
                 batch = doubtful[start : start + BATCH]
                 facts = await read_facts(connection, map(TenantNames, batch))
                 for name in batch:
-                    said = with_line(facts.get(TenantNames(name).key, ""), lines.get(name, ""))
+                    said = with_line(facts.get(TenantNames(name).key, ""), marked.lines.get(name, ""))
                     found[name] = (found[name][0], digest(said), ways[name])
         return found | looked
 
@@ -333,16 +322,6 @@ class TenantSweep:
         """Whether the Tenant's last pass found it in a database of its own."""
         seen = self._remembered.get(name)
         return seen is not None and seen.isolation is Isolation.DATABASE
-
-    def _is_pooled(self, name: str) -> bool:
-        body = self._cache.get(Key(KIND, name)) or {}
-        return bool(body.get("spec", {}).get("isolation") == Isolation.POOLED.value)
-
-    def _asking(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """Return the extensions that Tenants ask for, of those that ask for any."""
-        databases = {name: (self._cache.get(Key(KIND, name)) or {}).get("spec", {}).get("database") for name in names}
-        asked = {name: [one["name"] for one in (said or {}).get("extensions", ())] for name, said in databases.items()}
-        return {name: those for name, those in asked.items() if those}
 
     def _is_quiet(self, name: str, mark: str) -> bool:
         """Whether the last pass saw what there is: the very same `Seen`, for an equal one may be of another moment.
@@ -377,8 +356,9 @@ class TenantSweep:
 def digest(facts: str) -> bytes:
     """Return the digest of all facts, and that of those which no move of the services' schema changes."""
     # They are in the order of their kinds: "on table" and "owner" come before "role", "table" comes last.
-    before, _, after = facts.partition('["on table"')
-    rest = before + after[max(0, after.find('["role"')) :].partition('["table"')[0]
+    text, _, line = facts.partition("\n")
+    before, _, after = text.partition('["on table"')
+    rest = before + after[max(0, after.find('["role"')) :].partition('["table"')[0] + line
     return _digest(facts) + _digest(rest)
 
 
