@@ -192,6 +192,34 @@ async def test_a_log_in_finds_each_way_without_the_catalogues_help(world: Tenant
         assert await trial(world) == Trial(), opened
 
 
+PLANTED = (
+    "SET ROLE t_acme_owner",
+    "CREATE FUNCTION public.mine(name, text) RETURNS bool LANGUAGE plpgsql"
+    " AS 'BEGIN CREATE ROLE s_planted; RETURN true; END'",
+    "GRANT EXECUTE ON FUNCTION public.mine(name, text) TO PUBLIC",
+    "CREATE OPERATOR public.^@ (LEFTARG = name, RIGHTARG = text, FUNCTION = public.mine)",
+)
+
+
+async def test_what_a_tenant_left_in_public_is_named_and_not_run_by_the_operator(world: TenantWorld) -> None:
+    await two_tenants(world)
+    world.execute("GRANT ALL ON SCHEMA public TO PUBLIC")
+    with world.login(await world.secret("acme-database")) as connection:
+        for statement in PLANTED:
+            connection.execute(statement)
+    world.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    try:
+        planted = "function public.mine(pg_catalog.name,pg_catalog.text)"
+        assert await ways(world) == {f"object outside: {planted} t_acme_owner"}
+        await world.settle()
+        assert (await verdict(world))[0] == BROKEN
+    finally:
+        world.execute("DROP FUNCTION public.mine(name, text) CASCADE")
+    await world.settle()
+    assert (await verdict(world))[0] == HELD
+    assert world.fetch("SELECT FROM pg_roles WHERE rolname = 's_planted'") == []
+
+
 async def test_a_log_in_that_gets_through_turns_ready_to_false(
     world: TenantWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,8 @@ class Servers:
             "connect_timeout": CONNECT_TIMEOUT,
             "gssencmode": "disable",
             "client_encoding": "UTF8",
+            # Functions and operators that somebody left in `public` would be run as us.
+            "options": "-c search_path=pg_catalog",
             # A server that vanished without a word is noticed in about ten seconds.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
