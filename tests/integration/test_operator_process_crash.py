@@ -114,7 +114,7 @@ class Site:
         """Each Tenant has all that it should, and there is nothing else."""
         wanted = [TenantNames(name) for name in names]
         assert self.names_in_postgres("roles") == {
-            role for each in wanted for role in (*each.group_roles, each.logins[0])
+            role for each in wanted for role in (*each.group_roles, each.logins[0]) if role != each.readonly
         }
         assert self.names_in_postgres("schemas") == {schema for each in wanted for schema in each.schemas}
         secrets = self.secrets()
