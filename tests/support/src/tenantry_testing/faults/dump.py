@@ -76,10 +76,12 @@ SELECT pg_get_userbyid(defaclrole), coalesce(defaclnamespace::regnamespace::text
     ARRAY(SELECT a::text FROM unnest(defaclacl) a ORDER BY a::text) FROM pg_default_acl ORDER BY 1, 2, 3
 """
 OBJECTS: Final = """
-SELECT 'function', p.oid::regprocedure::text, pg_get_userbyid(proowner) FROM pg_proc p
+SELECT 'function', p.oid::regprocedure::text, concat_ws(' ', pg_get_userbyid(proowner), prosecdef, proconfig,
+    md5(prosrc), ARRAY(SELECT a::text FROM unnest(proacl) a ORDER BY 1)) FROM pg_proc p
     JOIN pg_namespace n ON n.oid = pronamespace WHERE n.nspname !~ '^(pg_|information_schema$)'
 UNION ALL SELECT 'extension', extname, pg_get_userbyid(extowner) FROM pg_extension
-UNION ALL SELECT 'policy', polname || ' on ' || polrelid::regclass, pg_get_expr(polqual, polrelid) FROM pg_policy
+UNION ALL SELECT 'policy', polname || ' on ' || polrelid::regclass, concat_ws(' ', polpermissive, polcmd,
+    polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) FROM pg_policy
 UNION ALL SELECT 'large objects', count(*)::text, '' FROM pg_largeobject_metadata
 ORDER BY 1, 2
 """
@@ -90,6 +92,10 @@ WHERE c.relname ~ 'version' AND c.relkind = 'r' AND n.nspname !~ '^(pg_|informat
 CUSTOMERS: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname ~ '^t_' ORDER BY 1, 2
+"""
+POOLED: Final = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('tenantry_pool') ORDER BY 1
 """
 ON_SERVER: Final = {"role": ROLES, "member": MEMBERSHIPS, "setting": ROLE_SETTINGS, "database": DATABASES}
 IN_DATABASE: Final = {"schema": SCHEMAS, "relation": RELATIONS, "default": DEFAULTS, "object": OBJECTS}
@@ -151,6 +157,16 @@ def _postgres(world: FaultWorld) -> Iterator[str]:
             for schema, table in connection.execute(CUSTOMERS).fetchall():
                 count = connection.execute(f'SELECT count(*) FROM "{schema}"."{table}"').fetchone()
                 yield f"rows in {database}: {schema}.{table} {count}"
+            yield from _pool(connection)
+
+
+def _pool(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    for (table,) in connection.execute(POOLED).fetchall():
+        query = f'SELECT tenant_id::text, count(*) FROM tenantry_pool."{table}" GROUP BY 1 ORDER BY 1'
+        yield from (f"pool: {table} {_told(row)}" for row in connection.execute(query).fetchall())
+    if connection.execute("SELECT to_regclass('tenantry.pooled') IS NOT NULL").fetchone() == (True,):
+        rows = connection.execute("SELECT to_jsonb(p) FROM tenantry.pooled p ORDER BY name").fetchall()
+        yield from (f"pool: entry {_text(row)}" for (row,) in rows)
 
 
 def _told(row: tuple[Any, ...]) -> str:

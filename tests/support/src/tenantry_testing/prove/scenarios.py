@@ -40,6 +40,7 @@ def a_tenant(world: FaultWorld, name: str, **spec: Any) -> None:
     world.execute(
         sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(names.owner)),
         sql.SQL("CREATE TABLE {} AS SELECT 'kept' AS text").format(sql.Identifier(names.schema, "notes")),
+        database=names.database if spec.get("isolation") == "Database" else "app",
     )
 
 
@@ -168,6 +169,71 @@ def release_what_ships(world: FaultWorld, name: str) -> None:
     world.change(NEIGHBOUR, migrations=None)
 
 
+def a_customer_apart(world: FaultWorld, name: str) -> None:
+    """Begin with a Tenant that has a database of its own, whose customer has made a table."""
+    a_tenant(world, name, isolation="Database")
+
+
+def create_apart(world: FaultWorld, name: str) -> None:
+    world.apply(name, isolation="Database")
+
+
+def edit_database(world: FaultWorld, name: str) -> None:
+    """Let everybody in but those who may, by hand, from another database of the server."""
+    names = TenantNames(name)
+    words = {"own": names.database, "login": names.logins[0], "owner": names.owner, "app": names.app}
+    edits = (
+        "GRANT CONNECT, TEMPORARY ON DATABASE {own} TO PUBLIC",
+        "REVOKE CONNECT ON DATABASE {own} FROM tenantry_svc_accounts_1",
+        "ALTER DATABASE {own} OWNER TO {owner}",
+        "ALTER DATABASE {own} ALLOW_CONNECTIONS false CONNECTION LIMIT 0 IS_TEMPLATE true",
+        "ALTER ROLE {login} IN DATABASE {own} SET search_path TO public",
+        "GRANT tenantry_tenants TO {login}",
+        "REVOKE {app} FROM {login}",
+    )
+    written = {word: sql.Identifier(name) for word, name in words.items()}
+    world.execute(*(sql.SQL(edit).format(**written) for edit in edits))
+
+
+def without_a_pool(world: FaultWorld, name: str) -> None:
+    """Begin on a server that no pooled tenant was ever on."""
+    with world.postgres.connect("app") as connection:
+        connection.execute("DROP SCHEMA IF EXISTS tenantry_pool, tenantry CASCADE")
+        for (role,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^tenantry_pool_'").fetchall():
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+
+
+def create_pooled(world: FaultWorld, name: str) -> None:
+    world.apply(name, isolation="Pooled")
+
+
+def a_pooled_tenant(world: FaultWorld, name: str) -> None:
+    """Begin with a pooled Tenant that has a user, as somebody else in the pool has."""
+    world.apply(name, isolation="Pooled")
+    world.wait(lambda: world.is_ready(name), f"{name} is Ready")
+    tenant = (world.tenant(name) or {})["status"]["id"]
+    values = "(id, tenant_id, email) VALUES ({}, {}, 'ada@example.com') ON CONFLICT DO NOTHING"
+    user = sql.SQL("INSERT INTO tenantry_pool.users " + values)
+    for number, one in enumerate((tenant, SOMEBODY_ELSE)):
+        world.execute(user.format(sql.Literal(f"{one[:-2]}a{number}"), sql.Literal(one)))
+
+
+def edit_pool(world: FaultWorld, name: str) -> None:
+    """Take guards of the pool away by hand, and a tenant's own part in it."""
+    words = {"login": sql.Identifier(TenantNames(name).logins[0]), "name": sql.Literal(name)}
+    edits = (
+        "ALTER TABLE tenantry_pool.users DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY pool_accounts ON tenantry_pool.users",
+        "CREATE POLICY open ON tenantry_pool.users USING (true)",
+        "GRANT SELECT ON tenantry_pool.users TO PUBLIC",
+        "REVOKE EXECUTE ON FUNCTION tenantry.tenant_of(name) FROM tenantry_pool_customers",
+        "UPDATE tenantry.pooled SET open = false WHERE name = {name}",
+        "ALTER ROLE {login} NOINHERIT CONNECTION LIMIT 99",
+        "REVOKE tenantry_pool_customers FROM {login}",
+    )
+    world.execute(*(sql.SQL(edit).format(**words) for edit in edits))
+
+
 @dataclass(frozen=True)
 class Scenario:
     """`prepare` and the operator's peace come first; `act` is what the user does; then `reached` comes true for good.
@@ -185,6 +251,7 @@ class Scenario:
     later: bool = False
 
 
+SOMEBODY_ELSE = "01890000-0000-7000-8000-000000000000"
 OVERLAP = "2s"
 READS = {"readOnlyRole": "Enabled"}
 EXTENDS = {"extensions": [{"name": "citext"}]}
@@ -210,5 +277,11 @@ SCENARIOS = (
     Scenario("repair a dropped login", drop_login, restores=True),
     Scenario("repair a deleted Secret", delete_secret, restores=True),
     Scenario("repair a lost registry row", lose_row, restores=True),
+    Scenario("create with a database", create_apart, prepare=nothing),
+    Scenario("delete a database", delete, prepare=a_customer_apart, reached=is_gone),
+    Scenario("repair a database", edit_database, prepare=a_customer_apart, restores=True),
+    Scenario("create in a pool", create_pooled, prepare=without_a_pool),
+    Scenario("delete from a pool", delete, prepare=a_pooled_tenant, reached=is_gone),
+    Scenario("repair a pool", edit_pool, prepare=a_pooled_tenant, restores=True),
     Scenario("migrate", migrate, a_tenant_to_move, has_migrated, tidy=release_what_ships, later=True),
 )
