@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.exceptions import GenericError
 
 from tenantry_operator.backup import bucket_client
 from tenantry_operator.backup.bucket import BucketStore
@@ -53,11 +54,17 @@ def kept_in(store: BucketStore, path: str, **files: bytes) -> list[Any]:
     return [store.keep(path, name) for name in files]
 
 
-def test_what_is_kept_comes_back_and_is_a_backup_only_by_its_manifest(server: BucketServer, tmp_path: Path) -> None:
+def test_what_is_kept_comes_back_and_is_a_backup_only_by_its_manifest(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The least that a part may be.
+    monkeypatch.setattr(bucket_client, "PART", 5 * bucket_client.MEBIBYTE)
+    monkeypatch.setattr(bucket_client, "RANGE", 4 * bucket_client.MEBIBYTE)
     store, path = store_in(server, tmp_path), "acme/uid-1/20260102T030405Z-aaaaaa"
     # Of several parts, of one, and of none.
-    large = os.urandom(3 * bucket_client.PART + 4711)
+    large = os.urandom(2 * bucket_client.PART + 4711)
     files = kept_in(store, path, large=large, small=b"rows", empty=b"")
+    assert "partNumber=3" in (server.folder / "log").read_text()
     assert [(one.name, one.size) for one in files] == [("large", len(large)), ("small", 4), ("empty", 0)]
     with pytest.raises(BackupError, match="there is no backup of acme"):
         store.newest("acme")
@@ -110,6 +117,27 @@ def test_what_changed_in_the_bucket_is_noticed(
     at.unlink()
     with pytest.raises(BackupError, match="lacks rows"):
         BucketStore(store.bucket, PLACE, tmp_path / "fresh").fetch(path, kept)
+
+
+def test_a_manifest_that_does_not_come_back_makes_no_backup(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, path = store_in(server, tmp_path), "acme/uid-1/20260102T030405Z-aaaaaa"
+    kept_in(store, path, rows=b"rows")
+    monkeypatch.setattr(Bucket, "get", lambda *_: b"another")
+    with pytest.raises(BackupError, match=r"manifest\.json is not what was written"):
+        store.finish(path, MANIFEST)
+
+
+def test_a_key_that_the_library_tells_is_taken_out(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise GenericError(f"a strange end of {OWNER[0]} and {OWNER[1]}")
+
+    monkeypatch.setattr(bucket_client.obstore, "put", fail)
+    with pytest.raises(BackupError, match="a strange end of … and …"):
+        reach(server, tmp_path).put("acme/a", b"a")
 
 
 WRONG = {

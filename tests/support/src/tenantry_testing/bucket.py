@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from tenantry_cluster.binaries import ensure_binaries
 from tenantry_cluster.certificates import Authority
 from tenantry_cluster.layout import Layout
+from tenantry_cluster.lock import alone
 from tenantry_cluster.steps import Steps
 from tenantry_cluster.waiting import wait_until
 
@@ -32,8 +33,9 @@ class BucketServer:
     """
 
     def __init__(self) -> None:
-        layout = Layout.of_checkout()
-        ensure_binaries(Steps(), layout, programs=["bucket"])
+        layout, steps = Layout.of_checkout(), Steps()
+        with alone(steps, layout):
+            ensure_binaries(steps, layout, programs=["bucket"])
         self._program = layout.bin / "bucket"
         self.folder = Path(tempfile.mkdtemp(prefix="tenantry-bucket-"))
         self._authority = Authority.in_folder(self.folder / "pki")
