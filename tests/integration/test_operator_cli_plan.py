@@ -217,6 +217,17 @@ async def test_drift_that_is_only_reported_is_told_as_left_undone(world: TenantW
     assert any("left undone" in note and "t_acme_login_a" in note for note in found["notes"])
 
 
+async def test_an_extension_that_is_not_to_be_had_is_told_beside_what_is_done(world: TenantWorld, plans: Plans) -> None:
+    asked = {"extensions": [{"name": "citext"}, {"name": "nowhere"}], "readOnlyRole": "Enabled"}
+    code, (found,) = await plans.values(document("acme", database=asked))
+    assert (code, found["outcome"]) == (CHANGES, "changes"), found
+    made = [step["about"] for step in found["steps"] if step["action"] == "CreateExtension"]
+    assert made == [{"extension": "citext", "schema": "extensions"}]
+    assert "t_acme_ro" in [step["about"].get("role") for step in found["steps"] if step["action"] == "CreateRole"]
+    [note] = found["notes"]
+    assert note.startswith("ExtensionUnavailable: the server has no extension nowhere")
+
+
 async def test_what_a_plan_looks_through_cannot_write(world: TenantWorld) -> None:
     reading = ReadingKube(world.kube)
     assert await reading.list(TENANTS) == []

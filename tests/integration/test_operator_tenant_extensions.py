@@ -67,6 +67,7 @@ async def test_what_is_asked_for_is_made_once_for_all_and_kept(world: TenantWorl
     # Of another one nobody is told.
     world.execute("CREATE EXTENSION hstore SCHEMA extensions")
     assert await world.swept() == set()
+    assert world.condition(await world.tenant("acme"), "IsolationVerified") == ("True", "Verified")
     # What is shared stays, whoever leaves.
     assert (await ask(world))[0] == ("True", "Provisioned")
     await world.leave("acme", "Delete")

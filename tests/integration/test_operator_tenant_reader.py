@@ -183,12 +183,35 @@ async def test_a_grant_to_a_neighbour_breaks_isolation_where_it_is_only_reported
         await world.provision(name, database=READS, driftPolicy="Report")
     lend(world)
     await world.settle()
+    # To whom an administrator lent it is no way from one tenant to another.
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    assert world.condition(await world.tenant("acme"), "IsolationVerified") == ("True", "Verified")
     world.execute(BY_OPERATOR, "GRANT t_acme_ro TO t_beta_login_a")
     assert "acme" in await world.sweep()
     tenant = await world.tenant("acme")
     assert world.condition(tenant, "Ready") == ("False", "DriftBreaksIsolation")
+    assert world.condition(tenant, "IsolationVerified") == ("False", "IsolationBroken")
     assert "t_beta_login_a is a member of t_acme_ro" in world.message(tenant)
+
+
+async def test_a_role_that_nobody_asked_for_goes_or_is_told_and_keeps_nothing_else(world: TenantWorld) -> None:
+    await world.provision("acme")
+    before = world.fetch(EVERYTHING)
+    await world.settle()
+    world.execute(BY_OPERATOR, "CREATE ROLE t_acme_ro", "RESET ROLE", "GRANT USAGE ON SCHEMA t_acme TO t_acme_ro")
+    assert "acme" in await world.sweep()
+    assert world.fetch(EVERYTHING) == before
+    await world.settle()
+    # Since Postgres 16 it is not ours to drop when a superuser made it.
+    world.execute("CREATE ROLE t_acme_ro", "REVOKE USAGE ON SCHEMA t_acme FROM t_acme_app")
+    assert "acme" in await world.sweep()
+    tenant = await world.tenant("acme")
+    assert [fact for fact in world.fetch(EVERYTHING) if "t_acme_ro" not in fact[1]] == before
+    if int(world.postgres.version().partition(".")[0]) >= 16:
+        assert world.condition(tenant, "Ready") == ("False", "PrivilegesMissing")
+        assert "t_acme_ro" in world.message(tenant)
+    else:
+        assert world.condition(tenant, "Ready") == ("True", "Provisioned")
 
 
 @pytest.mark.parametrize("isolation", DATABASES)

@@ -40,7 +40,8 @@ def made(isolation: Isolation = Isolation.SCHEMA, *, reader: bool = True) -> Ten
 
 def with_tables(model: TenantModel) -> TenantModel:
     """Let the owner have a table that was made before anybody was to read it."""
-    reads = Reads(lacks=True) if READER in model.catalogue.roles else Reads()
+    held = model.catalogue
+    reads = replace(held.reads, lacks=True) if READER in held.roles else Reads()
     model.catalogue = replace(model.catalogue, reads=reads)
     return model
 
@@ -105,3 +106,10 @@ def test_whom_an_administrator_lends_it_to_keeps_it_and_no_tenant_does(isolation
     assert describe(dropped).endswith("was lent to reporting")
     settle(model, rounds=4)
     assert_as_wanted(model)
+
+
+def test_what_is_more_than_reading_is_taken_from_it() -> None:
+    model = made()
+    model.catalogue = replace(model.catalogue, reads=Reads(some=True, more=True))
+    settle(model, rounds=3)
+    assert model.catalogue.reads == Reads(some=True)

@@ -197,7 +197,9 @@ class Planner:
             said = f"DatabaseServer {foreseen.address.name} is not prepared yet, or by another installation"
             return replace(known, outcome=Outcome.BLOCKED, reason=Reason.PROVISIONING, message=said)
         held = tuple(f"left undone, since drift is only reported: {step}" for step in steps_of(plan.held))
-        known = replace(known, notes=(*known.notes, *held))
+        kept_from = plan.extension_problem
+        beside = (f"{kept_from.reason}: {kept_from.message}",) if kept_from else ()
+        known = replace(known, notes=(*known.notes, *held, *beside))
         changed = bool(plan.actions or known.changes)
         return replace(known, outcome=Outcome.CHANGES if changed else Outcome.NOTHING, steps=steps_of(plan.actions))
 

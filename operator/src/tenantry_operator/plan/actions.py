@@ -17,7 +17,7 @@ from tenantry_operator.plan.database_actions import (
 )
 from tenantry_operator.plan.extension_actions import CreateExtension, DropExtension, ExtensionAction
 from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
-from tenantry_operator.plan.reader_actions import CloseReader, ReaderAction
+from tenantry_operator.plan.reader_actions import CloseReader, DropReader, ReaderAction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,7 +338,7 @@ TAKEN_BACK = (
 )
 """What undoes something that somebody gave. Postgres may answer to a REVOKE with a mere warning, and keep it."""
 
-NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, RevokeForeign)
+NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, RevokeForeign, DropReader)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
 STOPS_NOTHING = (*NOT_OURS_TO_UNDO, CreateExtension, DropExtension)
