@@ -240,7 +240,9 @@ class TenantSweep:
     def _by_server(self, names: list[str]) -> dict[str, list[str]]:
         grouped: dict[str, list[str]] = {}
         for name in names:
-            grouped.setdefault(self._remembered[name].place.server, []).append(name)
+            seen = self._remembered.get(name)
+            if seen is not None:  # else a pass began meanwhile, and sees for itself
+                grouped.setdefault(seen.place.server, []).append(name)
         return grouped
 
     async def _changed_on(

@@ -77,7 +77,8 @@ class WalkCampaign:
         """Let each walker take one step; return what differs from Tenants that were made as they are now."""
         for walker in self._walkers:
             self._step(walker)
-        made = [f"made-{next(self._numbers):04d}" for _ in self._walkers]
+        # As long as the walkers' names: of a long value the dump tells only how long it is.
+        made = [f"made-{next(self._numbers):05d}" for _ in self._walkers]
         for name, walker in zip(made, self._walkers, strict=True):
             self._create(name, walker.spec or {})
         pairs = [*zip((walker.name for walker in self._walkers), made, strict=True)]
