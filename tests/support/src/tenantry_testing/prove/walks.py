@@ -119,6 +119,9 @@ class WalkCampaign:
             spec["isolation"] = walker.spec["isolation"]
             if "namespace" in walker.spec:
                 spec.setdefault("namespace", {})
+        if spec["isolation"] == "Database":
+            # The schema of the extensions stays in a database of one's own, and tells that there were some.
+            spec.get("database", {}).pop("extensions", None)
         if "namespace" in spec:
             spec["namespace"] = self._namespace(spec["namespace"])
         return spec
