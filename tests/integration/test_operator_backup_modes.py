@@ -248,6 +248,25 @@ async def test_a_pool_of_another_revision_or_with_such_rows_takes_none(
     assert all_emails(world) == ["ada@beta"]
 
 
+async def test_a_backup_with_the_id_of_another_tenant_is_refused(
+    world: TenantWorld, runner: JobRunner, tenantry: Tenantry
+) -> None:
+    ids = await pooled(world, "acme", "beta", backup=BACKUP)
+    await leave(world)
+    await runner.run_next()
+    await world.reconcile("acme")
+    [manifest] = manifests(runner)
+    told = json.loads(manifest.read_text().replace(ids["acme"], ids["beta"]))
+    manifest.write_text(json.dumps({**told, "tables": []}))
+    registered = "SELECT t::text FROM tenantry.tenants t ORDER BY id"
+    before = world.fetch(registered, database="tenantry")
+    for _ in range(2):
+        refused = await carried_out(runner, tenantry, "restore", "acme", "--from", "volume://backups")
+        assert (refused.exit_code, f"{ids['beta']} for beta: active" in refused.output) == (1, True), refused.output
+    assert world.fetch(registered, database="tenantry") == before
+    assert (world.names_on_server("acme"), all_emails(world)) == (set(), ["ada@beta"])
+
+
 async def test_a_drop_that_has_begun_goes_on_and_backs_up_nothing_of_the_rest(
     world: TenantWorld, runner: JobRunner, tenantry: Tenantry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ UNION ALL SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname = ANY (%(s
 UNION ALL SELECT 'database ' || datname FROM pg_database WHERE datname = %(database)s ORDER BY 1
 """
 ROW: Final = "SELECT id::text, state, server FROM tenantry.tenants WHERE name = %s AND state <> 'deleted'"
+OF_ID: Final = "SELECT name, state FROM tenantry.tenants WHERE id = %s"
 HELD: Final = "SELECT service_login, count(*) FROM tenantry.tenants WHERE server = %s AND state <> 'deleted' GROUP BY 1"
 RECORD: Final = """
 INSERT INTO tenantry.tenants (id, name, uid, server, database, schema, isolation, service_login, state, version)
@@ -38,6 +39,7 @@ VALUES (%(id)s, %(tenant)s, %(uid)s, %(server)s, %(database)s, %(schema)s, %(iso
 ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, state = excluded.state, server = excluded.server,
     database = excluded.database, schema = excluded.schema, service_login = excluded.service_login,
     version = excluded.version, updated_at = now()
+    WHERE tenants.name = excluded.name AND tenants.state IN ('released', 'deleted')
 """
 
 
@@ -123,9 +125,16 @@ def _is_done(
             f"tenant {order.tenant} is there: {state}, id {id_}, on DatabaseServer {server}. A restore never writes "
             "over one"
         )
+    held = rows.execute(OF_ID, (manifest.id,)).fetchone()
+    if held is not None and (held[0] != order.tenant or held[1] not in ("released", "deleted")):
+        raise BackupError(_another(manifest, f"{held[0]}: {held[1]}"))
     if released and row is None:
         _record(rows, order, manifest, layout=layout, login=_login(rows, order))
     return released
+
+
+def _another(manifest: Manifest, whose: str) -> str:
+    return f"the registry holds the backup's tenant id {manifest.id} for {whose}. A restore never writes over one"
 
 
 def _login(rows: Connection, order: RestoreOrder) -> str:
@@ -225,4 +234,5 @@ def _record(rows: Connection, order: RestoreOrder, manifest: Manifest, *, layout
         "login": login,
         "version": manifest.revision,
     }
-    rows.execute(RECORD, values)
+    if rows.execute(RECORD, values).rowcount != 1:
+        raise BackupError(_another(manifest, "a tenant that is there"))
