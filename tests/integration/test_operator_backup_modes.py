@@ -227,8 +227,10 @@ async def test_a_pool_of_another_revision_or_with_such_rows_takes_none(
     await runner.run_next()
     await world.reconcile("acme")
     add_user(world, ids["acme"], "there@acme")
-    refused = await carried_out(runner, tenantry, "restore", "acme", "--from", "volume://backups")
-    assert (refused.exit_code, "has rows of the tenant id" in refused.output) == (1, True), refused.output
+    for _ in range(3):
+        refused = await carried_out(runner, tenantry, "restore", "acme", "--from", "volume://backups")
+        assert (refused.exit_code, "has rows of the tenant id" in refused.output) == (1, True), refused.output
+        assert all_emails(world) == ["ada@beta", "there@acme"]
     world.execute("DELETE FROM tenantry_pool.users WHERE email = 'there@acme'")
     [manifest] = manifests(runner)
     whole = manifest.read_text()

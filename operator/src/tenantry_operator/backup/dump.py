@@ -3,7 +3,7 @@
 It changes nothing of the tenant's, and may be killed anywhere: the next attempt begins anew, in a folder of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,9 +221,13 @@ def _lay_pool(manifest: Manifest, *, database: str, reach: Reach) -> None:
 
 
 def fill(
-    manifest: Manifest, path: str, *, database: str, reach: Reach, store: Store, client: Client, work: Path
-) -> list[str]:
-    """Restore each schema of the backup into the database; return what could not be granted. Raises BackupError."""
+    manifest: Manifest, path: str, *, database: str, reach: Reach, store: Store, client: Client, work: Path,
+    loaded: Callable[[Connection], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """Restore each schema of the backup into the database; return what could not be granted. Raises BackupError.
+
+    `loaded` is called in the transaction that puts rows into a pool.
+    """
     refused = []
     for part in manifest.parts:
         file = store.fetch(path, part.file)
@@ -238,6 +242,8 @@ def fill(
     if manifest.isolation == Isolation.POOLED:
         with reach.session(database, autocommit=False) as connection:
             load_tables(connection, manifest, path, store)
+            if loaded is not None:
+                loaded(connection)
             connection.commit()
     if manifest.large_objects:
         file = store.fetch(path, manifest.large_objects.file)

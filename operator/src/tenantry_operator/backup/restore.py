@@ -70,7 +70,9 @@ def restore(
                 store.fetch(path, file)
             _make_room(connection, order, manifest, reach=reach, layout=layout, done=done, say=say)
             with borrowed(connection, [layout.names.owner]):
-                _fill(layout, manifest, path, reach=reach, store=store, client=client, work=work, say=say)
+                loaded = restoring_mark(manifest, order.installation, is_loaded=True)
+                _fill(layout, manifest, path, reach=reach, store=store, client=client, work=work, loaded=loaded,
+                      say=say)  # fmt: skip
             _release(connection, layout, done)
             with registry.session() as rows:
                 _record(rows, order, manifest, layout=layout, login=login)
@@ -78,9 +80,12 @@ def restore(
     return manifest
 
 
-def restoring_mark(manifest: Manifest, installation: str) -> str:
-    """Return the comment of an owner role whose data is not whole yet. As a marker it is none."""
-    return json.dumps({"restoring": manifest.id, "operator": installation})
+def restoring_mark(manifest: Manifest, installation: str, *, is_loaded: bool = False) -> str:
+    """Return the comment of an owner role whose data is not whole yet. As a marker it is none.
+
+    `is_loaded` says that the pool's rows of the tenant id are of this attempt; it is written together with them.
+    """
+    return json.dumps({"restoring": manifest.id, "operator": installation} | ({"loaded": True} if is_loaded else {}))
 
 
 def _layout(order: RestoreOrder, manifest: Manifest) -> Layout:
@@ -154,11 +159,13 @@ def _make_room(
 ) -> None:  # fmt: skip
     """Make the roles, all of them closed, and the database. Raises BackupError when one of the names is taken."""
     mark, owner, roles = restoring_mark(manifest, order.installation), layout.names.owner, layout.group_roles
-    if marker_of(connection, owner) == mark:
+    loaded = restoring_mark(manifest, order.installation, is_loaded=True)
+    found = marker_of(connection, owner)
+    if found in (mark, loaded):
         say("an earlier attempt did not come to its end: what it left is dropped")
         if layout.own_database:
             drop_own_database(connection, layout, (mark, done.text()))
-        _drop(connection, layout, manifest)
+        _drop(connection, layout, rows_of=manifest.id if found == loaded else None)
     values = {"roles": [*roles], "schemas": [*layout.schemas], "database": layout.own_database}
     there = connection.execute(THERE, values).fetchall()
     if there:
@@ -175,13 +182,14 @@ def _make_room(
         say(f"made the database {layout.own_database}")
 
 
-def _drop(connection: Connection, layout: Layout, manifest: Manifest) -> None:
+def _drop(connection: Connection, layout: Layout, *, rows_of: str | None) -> None:
+    """Drop what an attempt left; the pool's rows of a tenant id only when they are its own."""
     roles = layout.group_roles[::-1]
     with connection.transaction(), borrowed(connection, roles):
         for schema in () if layout.own_database else layout.schemas:
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
-        if layout.is_pooled:
-            delete_rows(connection, manifest.id)
+        if layout.is_pooled and rows_of is not None:
+            delete_rows(connection, rows_of)
         for role in roles:
             connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
     with connection.transaction():
@@ -198,11 +206,17 @@ def _fill(
     store: Store,
     client: Client,
     work: Path,
+    loaded: str,
     say: Say,
 ) -> None:
     database = layout.database
+
+    def remember(connection: Connection) -> None:
+        _comment(connection, layout.names.owner, loaded)
+
     try:
-        refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work)
+        refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work,
+                       loaded=remember)  # fmt: skip
     except psycopg.errors.InsufficientPrivilege as error:
         raise BackupError(f"the operator's login may not make it: {told_of(error)}") from error
     for one in refused:
