@@ -151,6 +151,34 @@ async def test_another_version_looks_into_everything(world: TenantWorld, monkeyp
     assert await looked_into(world, "acme")
 
 
+async def test_a_note_of_another_version_is_not_read_whatever_is_in_it(world: TenantWorld) -> None:
+    await world.provision(OTHER)
+    await world.provision("acme")
+    await level(world, "acme")
+    another = """jsonb_set(jsonb_set(said::jsonb, '{made_by}', '"another"'), '{secret,0}', '[]')::text"""
+    world.execute(
+        f"UPDATE tenantry.levels SET said = {another} WHERE tenant_id = "
+        f"(SELECT id FROM tenantry.tenants WHERE name = '{OTHER}')",
+        database="tenantry",
+    )
+    await world.restart()
+    assert not await looked_into(world, "acme")
+
+
+async def test_a_look_that_fails_in_any_way_keeps_nobody_from_a_pass(
+    world: TenantWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bool:
+        raise ValueError("too many values to unpack")
+
+    await world.provision(OTHER)
+    await world.provision("acme")
+    await level(world, "acme")
+    await world.restart()
+    monkeypatch.setattr(tenant_level, "is_level", broken)
+    assert await looked_into(world, "acme")
+
+
 async def test_what_no_mark_tells_is_found_by_the_first_sweep(world: TenantWorld) -> None:
     await world.provision(OTHER)
     await world.provision("acme")

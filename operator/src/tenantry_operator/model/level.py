@@ -39,12 +39,16 @@ class Level:
         """Read it back; None when another version wrote it in another way."""
         try:
             said = json.loads(text)
+            uid, tenant_version = said["tenant"]
+            secret, secret_namespace, secret_version = said["secret"]
             return cls(
                 **{
                     **said,
-                    "tenant": tuple(said["tenant"]),
-                    "secret": tuple(said["secret"]),
-                    "children": tuple(map(tuple, said["children"])),
+                    "tenant": (uid, tenant_version),
+                    "secret": (secret, secret_namespace, secret_version),
+                    "children": tuple(
+                        (kind, name, namespace, version) for kind, name, namespace, version in said["children"]
+                    ),
                     "due": datetime.fromisoformat(said["due"]) if said["due"] else None,
                 }
             )

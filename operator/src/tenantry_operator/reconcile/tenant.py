@@ -151,7 +151,12 @@ class TenantReconciler:
         async with self._resuming:
             if self._has_resumed:
                 return
-            resumed = await self._sweep.resume()
+            try:
+                resumed = await self._sweep.resume()
+            except Exception:
+                # It spares work, and nothing else: it must never keep a Tenant from its pass.
+                logger.exception("each Tenant is looked at")
+                resumed = {}
             for name, due in resumed.items():
                 self._timers.set(name, due)
             self._has_resumed = True

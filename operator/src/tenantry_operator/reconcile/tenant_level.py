@@ -120,7 +120,8 @@ class LevelBook:
         except FAILURES as error:
             logger.warning("each Tenant is looked at", extra={"error": str(error)})
             return {}
-        left = {name: level for name, said in told.items() if (level := Level.parse(said)) is not None}
+        parsed = {name: level for name, said in told.items() if (level := Level.parse(said)) is not None}
+        left = {name: level for name, level in parsed.items() if level.made_by == self.maker}
         by_server: dict[str, list[RawObject]] = {}
         for body in bodies:
             row = rows.get(body["metadata"]["name"])
