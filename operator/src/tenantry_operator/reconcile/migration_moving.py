@@ -154,9 +154,15 @@ class Mover:
 
     async def _copy(self) -> None:
         copies, self._copies = self._copies, {}
-        if copies:
+        if not copies:
+            return
+        try:
             async with self._servers.connection(self._registry) as registry:
                 await copy_versions(registry, copies)
+        except BaseException:
+            # It was perhaps not written: the next one writes it.
+            self._copies = copies | self._copies
+            raise
 
     def _remembered(self, one: Member, moved: Moved, memory: Memory) -> Moved:
         """Turn a passing failure into a lasting one when it does not pass."""
