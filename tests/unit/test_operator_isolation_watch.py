@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from tenantry_crds import Lifecycle
 from tenantry_operator.clients.postgres import ServerAddress, Servers
 from tenantry_operator.metrics import Metrics
-from tenantry_operator.model.exposure import Exposure, Way
+from tenantry_operator.model.exposure import Exposure, Trial, Way
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TENANTS, TenantNames
 from tenantry_operator.model.pool import POOL_CUSTOMERS
 from tenantry_operator.model.tenant import PUBLIC
+from tenantry_operator.plan.tenant_isolation import PATIENCE, RETRY
 from tenantry_operator.reconcile import tenant_isolation
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.settings import OperatorSettings
@@ -116,3 +118,79 @@ async def test_a_sweep_tells_the_pool_from_the_others(monkeypatch: pytest.Monkey
     assert seen == {"acme": OF_ALL[TENANTS] | OWN, "beta": OF_ALL[TENANTS] | OF_POOL}
     seen = await asked.watch.seen_by_sweep(connection("app"), HERE, [BETA], pooled=frozenset())
     assert seen == {"beta": OF_ALL[TENANTS]}
+
+
+class Judged:
+    """Passes over one Tenant, whose log-ins come to what is said here."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = Asked(monkeypatch)
+        self.trial = Trial()
+        self.tried = 0
+        self.said = "True"
+        self.lifecycle = Lifecycle.ACTIVE
+        monkeypatch.setattr(tenant_isolation, "try_log_in", self.log_in)
+
+    async def log_in(self, *_: object, **__: object) -> Trial:
+        self.tried += 1
+        return self.trial
+
+    async def judge(self, *done: object, after: float = 0) -> str:
+        """Return why it is not known to be isolated, or ""; the Tenant says so before the next pass."""
+        self.asked.clock.advance(after)
+        condition = SimpleNamespace(type="IsolationVerified", status=self.said)
+        tenant: Any = SimpleNamespace(status=SimpleNamespace(conditions=[condition]))
+        looked: Any = SimpleNamespace(
+            desired=SimpleNamespace(names=ACME, lifecycle=self.lifecycle, layout=None),
+            observed=SimpleNamespace(
+                ways=frozenset(),
+                catalogue=SimpleNamespace(database=None, is_shut=False),
+                secret=SimpleNamespace(ours=True, data={}, resource_version="1"),
+            ),
+            address=HERE,
+            facts="facts",
+        )
+        plan: Any = SimpleNamespace(actions=done, held=())
+        actions: Any = done
+        verdict = await self.asked.watch.judge(tenant, looked, plan=plan, done=actions, problem=None)
+        self.said = "Unknown" if verdict.unknown else "True"
+        return verdict.unknown
+
+
+FULL = "too many connections for role t_acme_login_a"
+
+
+async def test_who_lets_nobody_in_is_not_verified_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    assert await judged.judge("made") == ""
+    judged.trial = Trial(problem=FULL)
+    assert await judged.judge() == "", "it may pass"
+    assert await judged.judge(after=RETRY.total_seconds()) == ""
+    # What the tenant has repaired meanwhile does not start the time anew.
+    assert await judged.judge("repaired") == ""
+    assert await judged.judge(after=PATIENCE.total_seconds() - RETRY.total_seconds()) == FULL
+    assert await judged.judge("repaired") == FULL
+    assert await judged.judge(after=1) == FULL
+    # A log-in that comes through ends it, and the next failure has its time again.
+    judged.trial = Trial()
+    assert await judged.judge(after=RETRY.total_seconds()) == ""
+    judged.trial = Trial(problem=FULL)
+    assert await judged.judge("changed") == ""
+    assert await judged.judge(after=1) == ""
+    assert judged.tried == 6
+
+
+async def test_a_new_process_does_not_take_back_that_nobody_was_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    judged.said, judged.trial = "Unknown", Trial(problem=FULL)
+    assert await judged.judge() == FULL
+
+
+async def test_a_refusal_is_said_at_once_and_not_of_a_suspended_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    await judged.judge("made")
+    judged.trial = Trial(problem="no", refused=True)
+    assert await judged.judge() == "no"
+    judged.lifecycle = Lifecycle.SUSPENDED
+    assert await judged.judge() == ""
+    assert judged.tried == 1

@@ -172,9 +172,10 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         Reason.LOG_IN_REFUSED,
         (C.ISOLATION_VERIFIED,),
-        "The server refused the log-in with the published credentials, or the tenant's own database lets nobody in, so "
-        "that nothing could be tried.",
-        "Rotate the credentials; if they are refused again, look at the server's pg_hba.conf.",
+        "The log-in with the published credentials came to nothing, so that nothing could be tried: the server refuses "
+        "it, the tenant's connections are used up, or its own database lets nobody in.",
+        "Do what the message says: if the password is refused, rotate the credentials, and look at the server's "
+        "pg_hba.conf; if the connections are used up, end some of the tenant's, or raise its limit.",
     ),
     Entry(
         Reason.BEHIND,

@@ -1,7 +1,7 @@
 """Says what keeps a Tenant from being isolated, and how each hole is closed; and when a log-in is to try it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from zlib import crc32
@@ -18,6 +18,9 @@ from tenantry_operator.plan.tenant_reporting import REPAIRS, describe, opens
 
 RETRY: Final = timedelta(minutes=1)
 """After a log-in that came to nothing, or to too much: the one is not asked for in each pass, the other is soon."""
+
+PATIENCE: Final = 2 * RETRY
+"""So long may log-ins come to nothing before the last that came through says nothing any more."""
 
 HOLES_NAMED: Final = 12
 HELD: Final = "the catalogue shows no way in or out; a log-in with the published credentials tries it now and then"
@@ -96,6 +99,8 @@ class Tried:
     at: datetime
     inputs: object
     trial: Trial
+    failing: datetime | None = None
+    """Since when each log-in came to nothing."""
 
 
 def find_holes(
@@ -185,6 +190,29 @@ def is_trial_due(last: Tried | None, *, inputs: object, now: datetime, asked: bo
     if last.trial.problem:
         return now - last.at >= RETRY
     return asked or last.inputs != inputs
+
+
+def tried_now(last: Tried | None, trial: Trial, *, inputs: object, now: datetime) -> Tried:
+    """Return what is remembered of a trial; several that came to nothing are one failure, since the first of them."""
+    before = last.failing if last is not None else None
+    return Tried(now, inputs, trial, (before or now) if trial.problem else None)
+
+
+def outdated(last: Tried | None) -> Tried | None:
+    """Return what is left of a trial when the tenant was changed since: only that nothing could be tried."""
+    return None if last is None or last.failing is None else replace(last, at=last.at - RETRY)
+
+
+def untried(last: Tried | None, *, now: datetime, doubted: bool) -> str:
+    """Say why nobody could log in, as soon as that is no passing thing; or "".
+
+    Whoever uses up the tenant's own connections keeps the log-in out: what is not tried is not held to be verified.
+    `doubted`: it is not said to be verified as it is, so that nothing is to wait for.
+    """
+    if last is None or last.failing is None:
+        return ""
+    said = last.trial.refused or doubted or now - last.failing >= PATIENCE
+    return last.trial.problem if said else ""
 
 
 def next_trial(name: str, last: datetime | None, *, started: datetime, interval: timedelta) -> datetime:

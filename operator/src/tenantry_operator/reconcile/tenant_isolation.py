@@ -32,6 +32,9 @@ from tenantry_operator.plan.tenant_isolation import (
     find_holes,
     is_trial_due,
     next_trial,
+    outdated,
+    tried_now,
+    untried,
 )
 from tenantry_operator.reconcile.pool_desired import pool_shape
 from tenantry_operator.settings import OperatorSettings
@@ -162,19 +165,22 @@ class IsolationWatch:
         self, tenant: Tenant, looked: "Look", *, plan: Plan, done: Sequence[TenantAction], problem: Problem | None
     ) -> IsolationVerdict:
         """Say how it stands after a pass. Raises nothing that is expected."""
-        names = looked.desired.names
-        if done:
+        names, is_active = looked.desired.names, looked.desired.lifecycle is Lifecycle.ACTIVE
+        if done or not is_active:
             # What the pass changed is looked at by the next one, and tried then: the last trial is of another state.
-            self._tried.pop(names.name, None)
+            left = outdated(self._tried.pop(names.name, None))
+            if left is not None and is_active:
+                self._tried[names.name] = left
+        if done:
             self._wanted.add(names.name)
-        elif (problem is None or problem.lasting) and looked.desired.lifecycle is Lifecycle.ACTIVE:
+        elif is_active and (problem is None or problem.lasting):
             await self._try(tenant, looked)
         tried = self._tried.get(names.name)
-        left = [action for action in (*plan.actions, *plan.held) if action not in done]
-        holes = find_holes(names, looked.observed.ways, left, tried.trial if tried else None)
+        undone = [action for action in (*plan.actions, *plan.held) if action not in done]
+        holes = find_holes(names, looked.observed.ways, undone, tried.trial if tried else None)
         self._count(names.name, holes)
-        refused = tried.trial.problem if tried is not None and tried.trial.refused else ""
-        return IsolationVerdict(holes, seen_later(looked.observed.catalogue) or refused)
+        unknown = untried(tried, now=self._clock.now(), doubted=_is_doubted(tenant))
+        return IsolationVerdict(holes, seen_later(looked.observed.catalogue) or unknown)
 
     async def _try(self, tenant: Tenant, looked: "Look") -> None:
         names, secret, now = looked.desired.names, looked.observed.secret, self._clock.now()
@@ -190,7 +196,7 @@ class IsolationWatch:
             self._servers, looked.address, looked.desired.layout, credentials=secret.data, registry=registry
         )
         self._wanted.discard(names.name)
-        self._tried[names.name] = Tried(now, inputs, trial)
+        self._tried[names.name] = tried_now(last, trial, inputs=inputs, now=now)
         self._metrics.isolation_checks.labels("log-in", _outcome(trial)).inc()
         self._metrics.isolation_checked.labels("log-in").set(now.timestamp())
 
@@ -209,6 +215,6 @@ def _outcome(trial: Trial) -> str:
 
 
 def _is_doubted(tenant: Tenant) -> bool:
-    """Whether the last word was not that the tenant is isolated; a hint that says only when to try."""
+    """Whether the last word was not that the tenant is isolated; a hint that says when to try."""
     said = [one.status for one in tenant.status.conditions if one.type == ConditionType.ISOLATION_VERIFIED]
     return bool(said) and said != ["True"]
