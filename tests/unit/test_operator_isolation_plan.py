@@ -86,6 +86,13 @@ def test_many_holes_fit_a_message() -> None:
     assert "and 188 more" in said.message
 
 
+def test_verified_claims_no_look_that_was_not_taken() -> None:
+    """The pass that makes a tenant says it too, and has looked at nothing yet."""
+    said = isolation_said(IsolationVerdict())
+    assert (said.status, said.reason) == ("True", Reason.VERIFIED)
+    assert said.message.startswith("no way in or out is known")
+
+
 def test_verified_at_changes_with_the_verdict_alone() -> None:
     held, broken = (
         isolation_said(IsolationVerdict()),

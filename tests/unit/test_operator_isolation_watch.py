@@ -163,6 +163,7 @@ FULL = "too many connections for role t_acme_login_a"
 async def test_who_lets_nobody_in_is_not_verified_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = Judged(monkeypatch)
     assert await judged.judge("made") == ""
+    assert judged.tried == 0
     judged.trial = Trial(problem=FULL)
     assert await judged.judge() == "", "it may pass"
     assert await judged.judge(after=RETRY.total_seconds()) == ""

@@ -33,7 +33,9 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
     Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
     Entry(
-        Reason.VERIFIED, (C.ISOLATION_VERIFIED,), "Neither catalogue nor a log-in as the tenant shows a way to others."
+        Reason.VERIFIED,
+        (C.ISOLATION_VERIFIED,),
+        "No way to others is known, neither from the catalogue nor by a log-in as the tenant.",
     ),
     Entry(
         Reason.MIGRATED,

@@ -23,7 +23,10 @@ PATIENCE: Final = 2 * RETRY
 """So long may log-ins come to nothing before the last that came through says nothing any more."""
 
 HOLES_NAMED: Final = 12
-HELD: Final = "the catalogue shows no way in or out; a log-in with the published credentials tries it now and then"
+HELD: Final = (
+    "no way in or out is known: each sweep looks at the catalogue, and a log-in with the published credentials tries "
+    "it after each change and now and then"
+)
 
 EVERYBODY: Final[Mapping[str, str]] = {
     TENANTS: "every tenant's login",
