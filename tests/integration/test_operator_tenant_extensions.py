@@ -96,6 +96,52 @@ async def test_the_schema_of_extensions_lets_nobody_lie_in_wait(world: TenantWor
     await world.settle()
 
 
+PLANTED: Final = (
+    "SET SESSION AUTHORIZATION planter",
+    "CREATE FUNCTION extensions.planted(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE OPERATOR extensions.~~~ (RIGHTARG = int, FUNCTION = extensions.planted)",
+    "CREATE TABLE extensions.things (id int)",
+    "CREATE TYPE extensions.pair AS (a int, b int)",
+)
+
+
+async def test_nothing_is_made_beside_what_a_stranger_put_there(world: TenantWorld) -> None:
+    await world.provision("acme")
+    world.execute("CREATE ROLE planter LOGIN", "CREATE SCHEMA extensions AUTHORIZATION planter")
+    with world.postgres.connect("app") as connection:
+        for statement in PLANTED:
+            connection.execute(statement)
+    world.execute("GRANT USAGE ON SCHEMA extensions TO PUBLIC", "REVOKE CREATE ON SCHEMA extensions FROM planter")
+    ready, said = await ask(world, "citext")
+    assert ready == ("False", "ExtensionUnavailable")
+    for one in ("function extensions.planted(integer)", "operator extensions.~~~", "table extensions.things", "type"):
+        assert one in said
+    with world.postgres.connect("app") as connection:
+        connection.execute("DROP TABLE extensions.things")
+        connection.execute("DROP TYPE extensions.pair")
+        connection.execute("DROP FUNCTION extensions.planted(int) CASCADE")
+    # He took CREATE from himself, and may give it back at any time.
+    await world.settle()
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("False", "ExtensionUnavailable")
+    assert "belongs to planter" in world.message(tenant)
+    assert there(world) == []
+    # Ours is shut for him first, and what he put there until then is seen.
+    world.execute("ALTER SCHEMA extensions OWNER TO tenantry_owner", "GRANT CREATE ON SCHEMA extensions TO planter")
+    with world.postgres.connect("app") as connection:
+        for statement in PLANTED[:2]:
+            connection.execute(statement)
+    await world.settle()
+    tenant = await world.tenant("acme")
+    assert "function extensions.planted(integer) of planter" in world.message(tenant)
+    assert there(world) == []
+    assert "planter" not in str(world.fetch(SCHEMA))
+    world.execute("DROP FUNCTION extensions.planted(int)")
+    await world.settle()
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    assert there(world) == ["citext"]
+
+
 async def test_what_is_not_ours_to_make_is_said_once_and_is_no_loop(world: TenantWorld) -> None:
     await world.provision("acme")
     ready, said = await ask(world, "nowhere", "dblink", "citext", settings=None)

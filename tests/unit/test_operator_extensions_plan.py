@@ -102,6 +102,8 @@ def test_what_cannot_be_made_is_said_and_keeps_nothing_else(wanted: str, said: s
         ExtensionSchema("t_other_owner", ours=False, open=True, writers=frozenset({"t_other_owner"})),
         ExtensionSchema("postgres", ours=False, open=True, writers=frozenset({"PUBLIC"})),
         ExtensionSchema("postgres", ours=False, open=False),
+        ExtensionSchema("postgres", ours=False, open=True, planted=("function extensions.planted() of planter",)),
+        replace(OURS, planted=("function extensions.planted() of planter",)),
     ],
 )
 def test_nothing_is_made_where_somebody_else_could_lie_in_wait(schema: ExtensionSchema) -> None:
@@ -110,6 +112,21 @@ def test_nothing_is_made_where_somebody_else_could_lie_in_wait(schema: Extension
     assert plan.is_empty
     assert plan.extension_problem is not None
     assert "as an administrator" in plan.extension_problem.message
+
+
+def test_nothing_is_made_in_the_pass_that_shuts_the_schema_for_a_writer() -> None:
+    model = model_of("citext", schema=replace(OURS, writers=frozenset({"planter"})))
+    assert [type(action) for action in plan_now(model).actions] == [GuardExtensions]
+    settle(model, rounds=3)
+    assert "citext" in model.catalogue.extensions.installed
+
+
+def test_an_owner_is_told_to_give_the_schema_away_for_revoking_does_not_help() -> None:
+    schema = ExtensionSchema("planter", ours=False, open=True, writers=frozenset({"planter"}))
+    problem = plan_now(model_of("citext", schema=schema)).extension_problem
+    assert problem is not None
+    assert "ALTER SCHEMA extensions OWNER TO tenantry_owner" in problem.message
+    assert "REVOKE" not in problem.message
 
 
 def test_an_administrators_schema_will_do_when_nobody_else_creates_there() -> None:

@@ -36,7 +36,9 @@ class ExtensionSchema:
     open: bool = False
     """Whether everybody may use what is in it."""
     writers: frozenset[str] = frozenset()
-    """Who may create in it besides superusers and us; its owner too, if that is somebody else."""
+    """Who may create in it besides superusers and us; its owner always, for what he took from himself he gives back."""
+    planted: tuple[str, ...] = ()
+    """What is in it of somebody else's, and of no extension; not all of it, if there is much."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reads the extensions of the database that a connection is in, and who may create beside them."""
+"""Reads the extensions of the database that a connection is in, and who may create, or did, beside them."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +23,26 @@ SELECT jsonb_build_object(
             SELECT r.rolname::text FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
             JOIN pg_roles r ON r.oid = a.grantee
             WHERE a.privilege_type = 'CREATE' AND NOT r.rolsuper AND r.rolname NOT IN (%(owner)s, current_user)
-        ) w)) FROM pg_namespace n WHERE n.nspname = %(schema)s),
+            UNION ALL
+            SELECT r.rolname::text FROM pg_roles r
+            WHERE r.oid = n.nspowner AND NOT r.rolsuper AND r.rolname NOT IN (%(owner)s, current_user)
+        ) w),
+        (SELECT coalesce(jsonb_agg(p.said ORDER BY p.said), '[]') FROM (
+            SELECT pg_describe_object(o.class, o.oid, 0) || ' of ' || r.rolname AS said FROM (
+                SELECT 'pg_proc'::regclass AS class, oid, proowner AS owner FROM pg_proc WHERE pronamespace = n.oid
+                UNION ALL
+                SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_operator WHERE oprnamespace = n.oid
+                UNION ALL
+                SELECT 'pg_class'::regclass, oid, relowner FROM pg_class
+                WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+                UNION ALL
+                SELECT 'pg_type'::regclass, oid, typowner FROM pg_type t WHERE typnamespace = n.oid AND typarray <> 0
+                    AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
+            ) o JOIN pg_roles r ON r.oid = o.owner
+            WHERE NOT r.rolsuper AND r.rolname NOT IN (%(owner)s, current_user) AND NOT EXISTS (
+                SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
+            ORDER BY said LIMIT 5
+        ) p)) FROM pg_namespace n WHERE n.nspname = %(schema)s),
     'installed', (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname,
         pg_has_role(current_user, e.extowner, 'USAGE'),
         (SELECT coalesce(jsonb_agg(o.extname ORDER BY o.extname), '[]') FROM pg_depend d
@@ -65,8 +84,8 @@ def parse_extensions(text: str) -> ObservedExtensions:
     said = json.loads(text)
     schema = None
     if said["schema"] is not None:
-        owner, ours, is_open, writers = said["schema"]
-        schema = ExtensionSchema(owner, ours, is_open, frozenset(writers))
+        owner, ours, is_open, writers, planted = said["schema"]
+        schema = ExtensionSchema(owner, ours, is_open, frozenset(writers), tuple(planted))
     installed = {
         name: Installed(place, ours, frozenset(needs))
         for name, (place, ours, needs) in (said["installed"] or {}).items()

@@ -26,13 +26,15 @@ ANYWHERE: Final = frozenset({EXTENSIONS, "pg_catalog"})
 def extension_actions(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[ExtensionAction]:
     """Make what is asked for and can be made, those first that others are built on; drop what may be dropped."""
     seen = catalogue.extensions
-    if desired.extensions and _guarded(seen) is None:
-        schema = seen.schema
+    schema = seen.schema
+    if desired.extensions and (schema is None or schema.ours or _guarded(seen) is None):
         if schema is None or not schema.open or schema.writers:
             writers = tuple(sorted(schema.writers)) if schema else ()
             why = "it is missing" if schema is None else "everybody uses what is in it, and nobody else creates there"
             yield GuardExtensions(schema=EXTENSIONS, owner=OWNER, writers=writers, reason=why)
-        for name in _in_order(desired, seen):
+        # What a writer put there until now is seen by the next pass, when he may do so no more.
+        safe = schema is None or not (schema.writers or schema.planted)
+        for name in _in_order(desired, seen) if safe else ():
             yield CreateExtension(extension=name, schema=EXTENSIONS, reason="spec.database.extensions asks for it")
     if desired.layout.own_database is not None:
         yield from _dropped(desired, seen)
@@ -54,8 +56,18 @@ def _wanted(desired: DesiredTenant) -> list[str]:
 def _guarded(seen: ObservedExtensions) -> str | None:
     """Say why nothing may be put into the schema, which is not ours to put right."""
     schema = seen.schema
+    if schema is not None and schema.planted:
+        return (
+            f"there is {', '.join(schema.planted)} in schema {EXTENSIONS}, which an extension's script could run: as "
+            "an administrator, drop what is not an extension's, or move it to another schema"
+        )
     if schema is None or schema.ours:
         return None
+    if schema.owner in schema.writers:
+        return (
+            f"schema {EXTENSIONS} belongs to {schema.owner}, who may create in it, and an extension's script could run "
+            f"what was put there: as an administrator, ALTER SCHEMA {EXTENSIONS} OWNER TO {OWNER}"
+        )
     if schema.writers:
         named = ", ".join(sorted(schema.writers))
         return (
