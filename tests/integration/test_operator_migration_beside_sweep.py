@@ -49,6 +49,14 @@ async def test_drift_of_who_was_moved_is_repaired_while_the_run_goes_on(halfway:
     assert limit == [(-1,)]
 
 
+async def test_a_privilege_that_no_revision_gives_is_taken_while_the_run_goes_on(halfway: TenantWorld) -> None:
+    assert await halfway.swept() == set()
+    halfway.execute("GRANT SELECT ON s_acme.schema_version TO PUBLIC")
+    assert await halfway.sweep() == {MOVED}
+    held = "SELECT has_table_privilege('t_acme_app', 's_acme.schema_version', 'SELECT')"
+    assert halfway.fetch(held) == [(False,)]
+
+
 async def test_a_run_that_stopped_keeps_nobody_from_being_looked_into(
     halfway: TenantWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

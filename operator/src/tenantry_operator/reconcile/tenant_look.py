@@ -27,4 +27,5 @@ class Look(NamedTuple):
         children = versions_seen(self.observed.namespace)
         row, released = in_bulk(self.registered.row), self.registered.released
         isolation, ways = self.desired.isolation, self.observed.ways
-        return Seen(self.desired.place, row, released, digest(self.facts), held, children, isolation, ways)
+        facts = digest(self.facts, self.desired.service_tables)
+        return Seen(self.desired.place, row, released, facts, held, children, isolation, ways)

@@ -1,11 +1,12 @@
 """Finds the Tenants of which something changed since their last pass, without looking into any of them."""
 
 import hashlib
+import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -18,13 +19,13 @@ from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.level import Level
-from tenantry_operator.model.names import TenantNames
-from tenantry_operator.model.tenant import Place, RegistryRow
+from tenantry_operator.model.names import OWNER, TenantNames
+from tenantry_operator.model.tenant import Grant, Place, RegistryRow
 from tenantry_operator.observe.pool import with_line
 from tenantry_operator.observe.registry import read_rows
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
-from tenantry_operator.reconcile.tenant_desired import place_of
+from tenantry_operator.reconcile.tenant_desired import place_of, service_tables
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_level import LevelBook, children_of
 from tenantry_operator.reconcile.tenant_lines import pooled_of, read_marked
@@ -301,7 +302,7 @@ class TenantSweep:
         apart = [name for name in names if self._is_apart(name)]
         entered = await self._apart.look(address, apart, is_quiet=self._is_quiet) if apart else {}
         looked: dict[str, Found] = {
-            name: (one.mark, None if one.facts is None else digest(one.facts), one.ways)
+            name: (one.mark, None if one.facts is None else _digest_of(name, one.facts), one.ways)
             for name, one in entered.items()
         }
         names = [name for name in names if name not in looked]
@@ -317,7 +318,7 @@ class TenantSweep:
                 facts = await read_facts(connection, map(TenantNames, batch))
                 for name in batch:
                     said = with_line(facts.get(TenantNames(name).key, ""), marked.lines.get(name, ""))
-                    found[name] = (found[name][0], digest(said), ways[name])
+                    found[name] = (found[name][0], _digest_of(name, said), ways[name])
         return found | looked
 
     def _is_apart(self, name: str) -> bool:
@@ -355,13 +356,23 @@ class TenantSweep:
         return body["metadata"].get("resourceVersion") != seen[2] or bool(others)
 
 
-def digest(facts: str) -> bytes:
-    """Return the digest of all facts, and that of those which no move of the services' schema changes."""
-    # They are in the order of their kinds: "on table" and "owner" come before "role", "table" comes last.
+def digest(facts: str, tables: Mapping[str, frozenset[Grant]]) -> bytes:
+    """Return the digest of all facts, and that of those which no move of the services' schema explains.
+
+    `tables` is what the services may do at each revision: nothing but a move makes, or ends, just that.
+    """
     text, _, line = facts.partition("\n")
-    before, _, after = text.partition('["on table"')
-    rest = before + after[max(0, after.find('["role"')) :].partition('["table"')[0] + line
-    return _digest(facts) + _digest(rest)
+    granted = {grant for held in tables.values() for grant in held}
+    rest = [(kind, fact) for kind, fact in json.loads(text or "[]") if not _is_of_a_move(kind, fact, granted)]
+    return _digest(facts) + _digest(json.dumps([rest, line]))
+
+
+def _digest_of(name: str, facts: str) -> bytes:
+    return digest(facts, service_tables(TenantNames(name)))
+
+
+def _is_of_a_move(kind: str, fact: list[Any], granted: Container[Grant]) -> bool:
+    return kind == "table" or (kind == "owner" and fact[1] == OWNER) or (kind == "on table" and Grant(*fact) in granted)
 
 
 def _digest(text: str) -> bytes:
