@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tenantry_crds import Lifecycle
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.tenant import Catalogue, Deletion, Leaving, Marker, MarkerState, RowState
 from tenantry_operator.plan.actions import ServerAction, WriteMarker
 from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_operator.plan.tenant_adoption import uids_in_question
+from tenantry_operator.plan.tenant_lifecycle import taking_actions
 from tenantry_testing.tenant_damages import NAMES, make_desired
 from tenantry_testing.tenant_model import TenantModel
 
@@ -165,3 +167,27 @@ def test_a_marker_that_is_released_is_not_live() -> None:
     model = left_behind(Adoption.IF_MARKED, released)
     assert model.catalogue.marker is not None
     assert model.catalogue.marker.state is MarkerState.RELEASED
+
+
+@pytest.mark.parametrize(("backup", "said"), [("volume://backups", "restore it from volume://backups"), (None, "no")])
+def test_a_tenant_whose_drop_had_begun_is_not_made_whole(backup: str | None, said: str) -> None:
+    """As after a restore of etcd from before the deletion."""
+    model = TenantModel(make_desired())
+    model.play_all(plan(model).actions)
+    deleted = replace(model.desired, deletion=Deletion(Leaving.DELETE, protected=False))
+    marked(state=MarkerState.DROPPING, backup=backup)(model)
+    assert model.row is not None
+    model.row = replace(model.row, state=RowState.RELEASED)
+    for lifecycle in Lifecycle:
+        model.desired = replace(model.desired, lifecycle=lifecycle)
+        made = plan(model)
+        assert made.refusal is not None
+        assert made.refusal.reason is Reason.DATA_MISSING
+        assert said in made.refusal.message
+        assert made.actions == taking_actions(model.desired, model.observe())
+    model.desired = deleted
+    for _ in range(3):
+        assert plan(model).refusal is None
+        model.play_all(plan(model).actions)
+    assert plan(model).is_empty
+    assert model.catalogue == Catalogue()

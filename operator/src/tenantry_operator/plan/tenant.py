@@ -16,7 +16,7 @@ from tenantry_operator.model.tenant import (
 from tenantry_operator.plan import tenant_lifecycle as lifecycle
 from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
 from tenantry_operator.plan.status import Problem
-from tenantry_operator.plan.tenant_adoption import whose
+from tenantry_operator.plan.tenant_adoption import drop_begun, whose
 from tenantry_operator.plan.tenant_backup import allowed_by, backup_ended, backup_step
 from tenantry_operator.plan.tenant_database import (
     can_only_be_dropped,
@@ -89,7 +89,7 @@ def plan_tenant(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
     foreign = whose(desired, observed)
     if foreign is not None:
         return Plan(refusal=Refusal(*foreign), id=identity)
-    refusal = data_missing(desired, observed) or _secret_refusal(desired, observed)
+    refusal = drop_begun(observed) or data_missing(desired, observed) or _secret_refusal(desired, observed)
     if refusal is not None:
         return Plan(lifecycle.taking_actions(desired, observed), Refusal(*refusal), id=identity)
     return _plan_presence(desired, observed)

@@ -25,6 +25,21 @@ def whose(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str
     return None if said is None else (Reason.NOT_OURS, said)
 
 
+def drop_begun(observed: ObservedTenant) -> tuple[Reason, str] | None:
+    """Say that the data of this very Tenant, which stays, is being dropped: etcd was restored from before its deletion.
+
+    What is left is not whole, however much there is; nothing is made in place of the rest.
+    """
+    marker = observed.catalogue.marker
+    if marker is None or marker.state is not MarkerState.DROPPING:
+        return None
+    kept = f"then restore it from {marker.backup}" if marker.backup else "of which no backup is known"
+    return Reason.DATA_MISSING, (
+        "the drop of its data had begun when this Tenant was deleted before, and what is left is not whole: delete "
+        f"the Tenant again, which ends the drop, {kept}"
+    )
+
+
 def uids_in_question(desired: DesiredTenant, observed: ObservedTenant) -> frozenset[str]:
     """Name the Tenants, by UID, that must be gone before their data may be taken over by force."""
     marker, row = observed.catalogue.marker, observed.row
