@@ -16,6 +16,7 @@ from tenantry_crds.absent import deletion_policy
 from tenantry_crds.tenant import TenantSpec
 from tenantry_operator.backup import dump as dumping
 from tenantry_operator.backup.__main__ import main
+from tenantry_operator.backup.bucket import BucketStore
 from tenantry_operator.backup.bucket_client import explain
 from tenantry_operator.backup.content import check_same
 from tenantry_operator.backup.orders import (
@@ -28,7 +29,7 @@ from tenantry_operator.backup.orders import (
     RestoreOrder,
 )
 from tenantry_operator.backup.programs import Client
-from tenantry_operator.backup.store import VolumeStore
+from tenantry_operator.backup.store import MANIFEST, VolumeStore
 from tenantry_operator.cli.doctor_backups import claim_line, claims_named, secret_line, secrets_named
 from tenantry_operator.cli.doctor_checks import Level
 from tenantry_operator.cli.failure import CommandFailed
@@ -287,6 +288,15 @@ def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
         store.begin(path)
         store.finish(path, manifest())
     assert store.newest("acme") == "acme/a/20260103T000000Z-1"
+
+
+def test_what_lies_beside_the_attempts_in_a_bucket_stays(tmp_path: Path) -> None:
+    bucket = MagicMock()
+    bucket.names.return_value = [
+        "acme/uid-1", "acme/uid-1/notes.txt", "acme/uid-1/1/begun", "acme/uid-1/2/a", f"acme/uid-1/2/{MANIFEST}",
+    ]  # fmt: skip
+    assert BucketStore(bucket, "s3://backups", tmp_path / "work").clear("acme", "uid-1") == 1
+    bucket.remove.assert_called_once_with(["acme/uid-1/1/begun"])
 
 
 @pytest.mark.parametrize(

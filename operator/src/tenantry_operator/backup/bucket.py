@@ -33,7 +33,9 @@ class BucketStore:
         shutil.rmtree(self.folder, ignore_errors=True)
         found: dict[str, list[str]] = {}
         for name in self.bucket.names(f"{tenant}/{uid}"):
-            found.setdefault(name.split("/")[2], []).append(name)
+            # What lies beside attempts, such as the "folder" that a console makes, is nobody's to remove here.
+            if len(segments := name.split("/")) > 3:
+                found.setdefault(segments[2], []).append(name)
         begun = [names for stamp, names in found.items() if f"{tenant}/{uid}/{stamp}/{MANIFEST}" not in names]
         # Where nothing may be removed, what is left is no backup all the same.
         return sum(self._is_removed(names) for names in begun)
