@@ -258,7 +258,11 @@ async def test_a_backup_with_the_id_of_another_tenant_is_refused(
     await runner.run_next()
     await world.reconcile("acme")
     [manifest] = manifests(runner)
-    told = json.loads(manifest.read_text().replace(ids["acme"], ids["beta"]))
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace("t_acme_owner", "t_beta_owner"))
+    refused = await carried_out(runner, tenantry, "restore", "acme", "--from", "volume://backups")
+    assert (refused.exit_code, "names t_beta_owner as its owner" in refused.output) == (1, True), refused.output
+    told = json.loads(whole.replace(ids["acme"], ids["beta"]))
     manifest.write_text(json.dumps({**told, "tables": []}))
     registered = "SELECT t::text FROM tenantry.tenants t ORDER BY id"
     before = world.fetch(registered, database="tenantry")

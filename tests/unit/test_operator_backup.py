@@ -282,6 +282,18 @@ def test_nothing_outside_of_the_volume_is_read(tmp_path: Path, path: str) -> Non
         VolumeStore(tmp_path, "volume://backups").manifest(path)
 
 
+@pytest.mark.parametrize("name", ["../2/t_acme.dump", "/etc/passwd", "..", ".manifest.json", "a/b", "a\n", ""])
+def test_a_manifest_that_names_what_is_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    store, path = VolumeStore(tmp_path, "volume://backups"), "acme/uid-1/1"
+    store.begin(path)
+    whole = manifest().model_dump(mode="json", by_alias=True)
+    table = {"table": "users", "columns": [], "file": {"name": name, "size": 1, "sha256": ""}, "content": ""}
+    for told in ({"tables": [table]}, {"id": name}, {"uid": name}):
+        (tmp_path / path / MANIFEST).write_text(json.dumps(whole | told))
+        with pytest.raises(BackupError, match="cannot be read: String should match"):
+            store.manifest(path)
+
+
 def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
     store = VolumeStore(tmp_path, "volume://backups")
     for path in ("acme/b/20260101T000000Z-1", "acme/a/20260103T000000Z-1", "acme/c/20260102T000000Z-1"):

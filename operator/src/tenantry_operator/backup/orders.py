@@ -1,7 +1,7 @@
 """What a Job is told, and what it writes down beside a backup."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,8 +64,12 @@ class Content(Value):
     """Rows and digest; of a sequence its last value."""
 
 
+Segment = Annotated[str, Field(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.-]*\z")]
+"""One segment of a path. Whoever may write to a place of backups writes manifests too."""
+
+
 class KeptFile(Value):
-    name: str
+    name: Segment
     size: int
     sha256: str
 
@@ -100,8 +104,8 @@ class Manifest(Value):
 
     format: int = 1
     tenant: str
-    id: str
-    uid: str
+    id: Segment
+    uid: Segment
     installation: str
     isolation: str
     made_at: str

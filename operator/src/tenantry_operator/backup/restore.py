@@ -95,6 +95,8 @@ def _layout(order: RestoreOrder, manifest: Manifest) -> Layout:
     if manifest.isolation not in [*Isolation]:
         raise BackupError(f"the backup is of isolation {manifest.isolation}, which this version does not know")
     server, names = order.server, TenantNames(order.tenant)
+    if manifest.owner != names.owner:
+        raise BackupError(f"the backup names {manifest.owner} as its owner, and not {names.owner}")
     layout = layout_of(names, Isolation(manifest.isolation), server=server.name, database=server.database)
     for part in manifest.parts:
         if layout.schemas.get(part.schema_name) != part.role:
