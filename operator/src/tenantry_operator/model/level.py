@@ -20,6 +20,8 @@ class Level:
     """Name, namespace and resourceVersion; without one there is no Secret."""
     children: tuple[Child, ...]
     """The namespace and what is in it, in order."""
+    told: str
+    """A digest of what all these say of themselves: after a restore of etcd, a resourceVersion comes a second time."""
     place: str
     """A digest of how the tenant's users and we reach its database."""
     row: str

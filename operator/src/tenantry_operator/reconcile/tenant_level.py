@@ -1,6 +1,7 @@
 """What level Tenants were left as: written down by the sweep, and compared when the process starts."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,9 @@ LOOK_LIMIT: Final = 10.0
 NOT_DECIDING: Final = {"pod_name", "kubeconfig", "http_host", "http_port", "log_level", "log_format"}
 """Settings that are no reason to look at a Tenant."""
 
+TOLD: Final = ("uid", "generation", "labels", "annotations", "finalizers", "deletionTimestamp")
+"""Of an object's metadata."""
+
 FAILURES: Final = (NoAddress, ApiError, DatabaseError, psycopg.Error, TimeoutError)
 
 
@@ -86,11 +90,14 @@ class LevelBook:
         row: tuple[RegistryRow, str | None],
     ) -> Level:
         """Say what a Tenant is level as, or would be, but for the mark; `row` is with the released revision."""
+        held = sorted((key.kind, key.name, key.namespace, version) for key, version in children)
+        others = [self._cache.get(Key(*one)) for one in (("Secret", *secret[:2]), *(child[:3] for child in held))]
         return Level(
             made_by=self.maker,
             tenant=(body["metadata"]["uid"], body["metadata"]["resourceVersion"]),
             secret=secret,
-            children=tuple(sorted((key.kind, key.name, key.namespace, version) for key, version in children)),
+            children=tuple(held),
+            told=_digest(json.dumps([body["spec"], *map(_told, (body, *others))], sort_keys=True)),
             place=_place_digest(place),
             row=_digest(repr(row)),
             mark="",
@@ -193,6 +200,10 @@ class LevelBook:
 
     async def _registry(self) -> ServerAddress:
         return await self._addresses.registry(self._settings.registry_server, self._settings.registry_database)
+
+
+def _told(body: RawObject | None) -> list[object]:
+    return [body["metadata"].get(part) for part in TOLD] if body else []
 
 
 def children_of(level: Level) -> Children:
