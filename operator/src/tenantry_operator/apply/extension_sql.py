@@ -5,6 +5,7 @@ from typing import Final
 
 from psycopg import sql
 
+from tenantry_operator.model.extensions import MADE_BY_US
 from tenantry_operator.model.tenant import PUBLIC
 from tenantry_operator.plan import extension_actions as do
 
@@ -28,5 +29,6 @@ def extension_statements(action: do.ExtensionAction) -> Iterator[Statement]:
             yield sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}").format(
                 sql.Identifier(extension), sql.Identifier(schema)
             )
+            yield sql.SQL("COMMENT ON EXTENSION {} IS {}").format(sql.Identifier(extension), sql.Literal(MADE_BY_US))
         case do.DropExtension(extension=extension):
             yield sql.SQL("DROP EXTENSION IF EXISTS {} RESTRICT").format(sql.Identifier(extension))

@@ -7,6 +7,9 @@ from typing import Final
 EXTENSIONS: Final = "extensions"
 """The schema of all extensions. Who could create in it could have an extension's script run what he put there."""
 
+MADE_BY_US: Final = "made by tenantry, for spec.database.extensions"
+"""The comment on an extension that we made. Without it one is an administrator's, whoever owns it."""
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -14,7 +17,7 @@ class Installed:
 
     schema: str
     ours: bool
-    """Whether we may drop it."""
+    """Whether we made it, and may drop it."""
     needs: frozenset[str] = frozenset()
     """The extensions that it is built on."""
 

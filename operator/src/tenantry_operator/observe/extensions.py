@@ -8,7 +8,14 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 
-from tenantry_operator.model.extensions import EXTENSIONS, Available, ExtensionSchema, Installed, ObservedExtensions
+from tenantry_operator.model.extensions import (
+    EXTENSIONS,
+    MADE_BY_US,
+    Available,
+    ExtensionSchema,
+    Installed,
+    ObservedExtensions,
+)
 from tenantry_operator.model.names import OWNER
 
 Connection = AsyncConnection[Any]
@@ -44,7 +51,8 @@ SELECT jsonb_build_object(
             ORDER BY said LIMIT 5
         ) p)) FROM pg_namespace n WHERE n.nspname = %(schema)s),
     'installed', (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname,
-        pg_has_role(current_user, e.extowner, 'USAGE'),
+        pg_has_role(current_user, e.extowner, 'USAGE')
+            AND coalesce(obj_description(e.oid, 'pg_extension') = %(made)s, false),
         (SELECT coalesce(jsonb_agg(o.extname ORDER BY o.extname), '[]') FROM pg_depend d
             JOIN pg_extension o ON o.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
             WHERE d.classid = 'pg_extension'::regclass AND d.objid = e.oid)))
@@ -62,7 +70,7 @@ WHERE a.name = ANY (%s::name[])
 async def read_extensions(connection: Connection) -> str:
     """Return what there is; the same gives the same text, so that a sweep need not look into what did not change."""
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(THERE, {"schema": EXTENSIONS, "owner": OWNER})
+        await cursor.execute(THERE, {"schema": EXTENSIONS, "owner": OWNER, "made": MADE_BY_US})
         row = await cursor.fetchone()
     return str(row[0]) if row else ""
 
