@@ -8,9 +8,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from tenantry_operator.apply.migration import release
 from tenantry_operator.clients.kube import MIGRATIONRUNS, TENANTS, RawObject
+from tenantry_operator.clients.postgres import Connection
 from tenantry_operator.engine.fence import Fence, FenceError
 from tenantry_operator.engine.queue import Key
+from tenantry_operator.reconcile import migration
 from tenantry_testing.histories import CONTRACT, EXPAND, tenant_history, write_history
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -38,7 +41,7 @@ def versions(world: TenantWorld) -> dict[str, str]:
 
 
 def copies(world: TenantWorld) -> dict[str, str]:
-    return dict(world.fetch("SELECT name, version FROM tenantry.tenants", database="tenantry"))  # type: ignore[arg-type]
+    return dict(world.fetch("SELECT name, version FROM tenantry.tenants WHERE state <> 'deleted'", database="tenantry"))  # type: ignore[arg-type]
 
 
 def released(world: TenantWorld) -> str:
@@ -348,6 +351,25 @@ async def test_a_tenant_that_is_made_while_the_revision_is_released_is_moved_too
         acme = await world.tenant("acme")
         assert acme["status"]["migration"] == {"current": EXPAND, "target": EXPAND}
         assert world.condition(acme, "Ready") == ("True", "Provisioned")
+
+
+async def test_a_tenant_that_is_made_again_after_its_move_is_moved_again(
+    world: TenantWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def made_again_before(registry: Connection, *, before: str, to: str) -> bool:
+        for name in ("acme", "globex"):
+            await world.leave(name, "Delete")
+        await world.provision("acme")
+        await world.provision("globex", isolation="Database")
+        return await release(registry, before=before, to=to)
+
+    monkeypatch.setattr(migration, "release", made_again_before)
+    await world.provision("acme")
+    await world.provision("globex", isolation="Database")
+    with tenant_history(write_history(tmp_path)):
+        assert counts(await world.migrate("expand", to=EXPAND, phase="expand")) == ("Succeeded", 2, 0, 0, 2)
+        assert copies(world) == {"acme": EXPAND, "globex": EXPAND}
+        assert versions(world) == {"acme": EXPAND}
 
 
 async def test_a_server_that_is_away_is_waited_for_and_costs_no_budget(fleet: TenantWorld) -> None:

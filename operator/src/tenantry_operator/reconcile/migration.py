@@ -242,7 +242,7 @@ class MigrationRunReconciler:
 
         async def ended(one: Member, moved: Moved) -> None:
             if moved.outcome is Outcome.DONE:
-                fleet.moved[one.name] = moved.version
+                fleet.moved[one.id] = moved.version
             elif moved.outcome is Outcome.UNREACHABLE:
                 fleet.unreachable[one.server] = moved.message
             elif moved.outcome is Outcome.FAILED:

@@ -66,11 +66,11 @@ def member(placed: Placed, version: str, body: RawObject | None) -> Member:
 def members(
     placed: Iterable[Placed], versions: Mapping[str, str], bodies: Mapping[str, RawObject]
 ) -> tuple[Member, ...]:
-    """Return the tenants that have a schema. `versions` is what the schemas say, by the tenant's name.
+    """Return the tenants that have a schema. `versions` is what the schemas say, by the tenant's id.
 
     A tenant that is being made has no version yet. One that had a version and has none any more is not left out.
     """
-    found = ((one, versions.get(one.name) or one.version) for one in placed)
+    found = ((one, versions.get(one.id) or one.version) for one in placed)
     return tuple(member(one, version, bodies.get(one.name)) for one, version in found if version is not None)
 
 

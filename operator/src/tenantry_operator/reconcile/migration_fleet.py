@@ -32,12 +32,11 @@ class Fleet:
     unreachable: dict[str, str] = field(default_factory=dict)
     """Server to what was said."""
     moved: dict[str, str] = field(default_factory=dict)
-    """Tenant to the revision that it was moved to."""
+    """Tenant's id to the revision that it was moved to: who is deleted and made again is another one."""
 
     def now(self) -> ObservedFleet:
         members = tuple(
-            replace(one, version=self.moved[one.name]) if one.name in self.moved else one
-            for one in self.observed.members
+            replace(one, version=self.moved[one.id]) if one.id in self.moved else one for one in self.observed.members
         )
         return replace(self.observed, members=members, failures=dict(self.memory.failures))
 
@@ -63,7 +62,7 @@ class FleetView:
         unreachable: dict[str, str] = {}
         versions = dict(moved)
         apart = [one for one in placed if is_apart(one)]
-        shared = [one for one in placed if not is_apart(one) and one.name not in moved]
+        shared = [one for one in placed if not is_apart(one) and one.id not in moved]
         for place in sorted({(one.server, one.database) for one in shared}):
             here = [one for one in shared if (one.server, one.database) == place]
             try:
@@ -71,8 +70,8 @@ class FleetView:
             except (NoAddress, DatabaseError, psycopg.Error) as error:
                 unreachable[place[0]] = str(error)
         turns = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._ask_apart(one, memory, turns) for one in apart if one.name not in memory.apart))
-        versions |= {one.name: memory.apart[one.name] for one in apart if one.name in memory.apart}
+        await asyncio.gather(*(self._ask_apart(one, memory, turns) for one in apart if one.id not in memory.apart))
+        versions |= {one.id: memory.apart[one.id] for one in apart if one.id in memory.apart}
         bodies = {one["metadata"]["name"]: one for one in self._cache.all("Tenant")}
         pools = await self._pools({one.server: one for one in everybody if one.schema == POOL_SCHEMA}, unreachable)
         observed = ObservedFleet(tenant_line(), released or "", (*members(placed, versions, bodies), *pools))
@@ -114,7 +113,7 @@ class FleetView:
         server, database = place
         address = await self._addresses.address(server)
         async with self._servers.connection(address, database=database) as connection:
-            schemas = {TenantNames(one.name).service_schema: one.name for one in here}
+            schemas = {TenantNames(one.name).service_schema: one.id for one in here}
             return {schemas[schema]: said for schema, said in (await read_versions(connection, schemas)).items()}
 
 

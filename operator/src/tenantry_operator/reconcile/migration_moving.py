@@ -70,8 +70,8 @@ class Memory:
     failures: dict[str, str] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     apart: dict[str, str] = field(default_factory=dict)
-    """What the schemas said that are in a database of their own, by tenant: each is asked once in a run, and under its
-    lock again before it is moved."""
+    """What the schemas said that are in a database of their own, by the tenant's id: each is asked once in a run, and
+    under its lock again before it is moved."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class Mover:
 
     def _remembered(self, one: Member, moved: Moved, memory: Memory) -> Moved:
         """Turn a passing failure into a lasting one when it does not pass."""
-        if moved.outcome is Outcome.DONE and one.name in memory.apart:
-            memory.apart[one.name] = moved.version
+        if moved.outcome is Outcome.DONE and one.id in memory.apart:
+            memory.apart[one.id] = moved.version
         if moved.outcome is Outcome.LATER:
             memory.attempts[one.name] += 1
             if memory.attempts[one.name] >= ATTEMPTS:
