@@ -5,7 +5,7 @@ import pytest
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.marks import read_marks
 from tenantry_operator.observe.tenant import read_facts
-from tenantry_operator.reconcile import tenant_sweep
+from tenantry_operator.reconcile import tenant_lines, tenant_sweep
 from tenantry_testing.hand_edits import OTHER_OWNER, REPAIRED
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -104,7 +104,7 @@ async def test_a_change_that_came_and_went_while_it_was_looked_at_does_not_hide_
         return marks
 
     with monkeypatch.context() as patched:
-        patched.setattr(tenant_sweep, "read_marks", undone_after)
+        patched.setattr(tenant_lines, "read_marks", undone_after)
         await world.swept()
     world.execute("ALTER ROLE t_acme_migrator INHERIT")
     assert await world.swept() == {"acme"}
