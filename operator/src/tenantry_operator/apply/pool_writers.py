@@ -17,11 +17,20 @@ NAMED: Final = 5
 
 # Whoever wrote holds the lock of a writer until its end. A service that wrote nothing yet may look at the directory
 # as it was when its transaction began, and write later. Locks are shown to everybody, what a session does is not.
+# A transaction that is prepared has no session.
 WRITERS: Final[LiteralString] = """
-SELECT DISTINCT l.virtualtransaction, l.pid, coalesce(a.usename, '')::text
-FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.pid <> pg_backend_pid() AND a.datname = current_database() AND l.granted AND (
-    l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.database = a.datid
+SELECT DISTINCT l.virtualtransaction,
+    CASE WHEN p.gid IS NULL THEN format('session %%s of %%s', l.pid, a.usename)
+        ELSE format('prepared transaction %%s of %%s', p.gid, p.owner) END,
+    CASE WHEN p.gid IS NULL THEN format('SELECT pg_terminate_backend(%%s)', l.pid)
+        ELSE format('ROLLBACK PREPARED %%L', p.gid) END
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+    AND t.virtualtransaction = l.virtualtransaction
+LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
+JOIN pg_database d ON d.datname = current_database()
+WHERE l.pid IS DISTINCT FROM pg_backend_pid() AND (a.datid = d.oid OR p.database = d.datname) AND l.granted AND (
+    l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.database = d.oid
         AND l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = to_regnamespace(%(schema)s))
     OR l.locktype = 'virtualxid' AND EXISTS (
         SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
@@ -49,17 +58,17 @@ async def writers_ended(connection: Connection) -> None:
         left = await _writers(connection, known)
 
 
-async def _writers(connection: Connection, known: list[str] | None = None) -> list[tuple[str, int, str]]:
+async def _writers(connection: Connection, known: list[str] | None = None) -> list[tuple[str, str, str]]:
     roles = [role for role in POOL_ROLES.values() if role != OWNER]
     cursor = await connection.execute(WRITERS, {"schema": POOL_SCHEMA, "roles": roles, "known": known})
-    return [(str(transaction), int(pid), str(user)) for transaction, pid, user in await cursor.fetchall()]
+    return [(str(transaction), str(who), str(ending)) for transaction, who, ending in await cursor.fetchall()]
 
 
-def _said(left: list[tuple[str, int, str]]) -> str:
-    pids = sorted({(pid, user) for _, pid, user in left})
-    named = "; ".join(f"session {pid} of {user}" for pid, user in pids[:NAMED])
-    more = f"; and {len(pids) - NAMED} more" if len(pids) > NAMED else ""
+def _said(left: list[tuple[str, str, str]]) -> str:
+    found = sorted({(who, ending) for _, who, ending in left})
+    named = "; ".join(who for who, _ in found[:NAMED])
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
     return (
         f"transactions that may have written rows before access was taken are still open: {named}{more}; wait until "
-        f"they end, or end one by SELECT pg_terminate_backend({pids[0][0]}). It is tried again"
+        f"they end, or end one by {found[0][1]}. It is tried again"
     )

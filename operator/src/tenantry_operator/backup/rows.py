@@ -40,9 +40,10 @@ AND attgenerated = '' ORDER BY attnum
 
 # A service's unit of work may write whatever it has locked until now; another's, if it writes in the pool.
 AT_WORK: Final[LiteralString] = """
-SELECT DISTINCT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+SELECT DISTINCT l.virtualtransaction FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+JOIN pg_database d ON d.datname = current_database()
 LEFT JOIN pg_class c ON l.locktype = 'relation' AND c.oid = l.relation
-WHERE l.pid <> pg_backend_pid() AND a.datname = current_database() AND (
+WHERE l.pid IS DISTINCT FROM pg_backend_pid() AND (a.datid = d.oid OR l.pid IS NULL AND l.database = d.oid) AND (
     l.locktype = 'virtualxid' AND a.usename ~ '^tenantry_svc_'
     OR c.relnamespace = to_regnamespace(%s) AND l.mode <> 'AccessShareLock')
 """
@@ -165,7 +166,10 @@ def _wait(connection: Connection) -> None:
     left, ends = _at_work(connection), time.monotonic() + WAIT_SECONDS
     while left:
         if time.monotonic() > ends:
-            raise BackupError("somebody has a transaction open that may write in the pool, and does not end it")
+            raise BackupError(
+                "somebody has a transaction open that may write in the pool, or has prepared one "
+                "(pg_prepared_xacts), and does not end it"
+            )
         time.sleep(POLL_SECONDS)
         left &= _at_work(connection)
 
