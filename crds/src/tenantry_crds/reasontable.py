@@ -32,11 +32,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(Reason.SCALED_TO_ZERO, (C.READY, C.AVAILABLE), "No pods are wanted.", "Raise spec.replicas to serve."),
     Entry(Reason.REVISION_PROMOTED, (C.PROGRESSING,), "The newest revision has become the stable one."),
     Entry(Reason.NO_DRIFT, (C.DRIFT_DETECTED,), "Nothing on the server differs from what the spec asks for."),
-    Entry(
-        Reason.VERIFIED,
-        (C.ISOLATION_VERIFIED,),
-        "No way to others is known, neither from the catalogue nor by a log-in as the tenant.",
-    ),
+    Entry(Reason.VERIFIED, (C.ISOLATION_VERIFIED,), "No way to others is known, by the catalogue or a log-in."),
     Entry(
         Reason.MIGRATED,
         (C.READY,),
@@ -174,10 +170,9 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         Reason.LOG_IN_REFUSED,
         (C.ISOLATION_VERIFIED,),
-        "The log-in with the published credentials came to nothing, so that nothing could be tried: the server refuses "
-        "it, the tenant's connections are used up, or its own database lets nobody in.",
-        "Do what the message says: if the password is refused, rotate the credentials, and look at the server's "
-        "pg_hba.conf; if the connections are used up, end some of the tenant's, or raise its limit.",
+        "The log-in with the published credentials came to nothing: the server refuses it, the tenant's connections are "
+        "used up, or its own database lets nobody in.",
+        "Rotate refused credentials, and look at pg_hba.conf; else end some of the tenant's connections.",
     ),
     Entry(
         Reason.BEHIND,
