@@ -170,7 +170,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         Reason.LOG_IN_REFUSED,
         (C.ISOLATION_VERIFIED,),
-        "The log-in with the published credentials came to nothing: the server refuses it, the tenant's connections are "
+        "The log-in with the published credentials came to nothing: the server refuses it, its connections are "
         "used up, or its own database lets nobody in.",
         "Rotate refused credentials, and look at pg_hba.conf; else end some of the tenant's connections.",
     ),
