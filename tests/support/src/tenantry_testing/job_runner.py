@@ -6,9 +6,7 @@ The program, its arguments, its environment and what is mounted are the Job's ow
 import asyncio
 import base64
 import os
-import signal
 import sys
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,19 @@ from typing import Any
 from tenantry_operator.clients.kube import JOBS, PODS, SECRETS, Kube, RawObject
 from tenantry_operator.observe.backup import LABEL_JOB
 from tenantry_testing.rights import job_ended
+
+# It kills itself as it prints: who reads the line first and kills then, may come after the next statement.
+DYING = """
+import builtins, os, runpy, signal, sys
+_, where, module, *sys.argv[1:] = sys.argv
+printed = builtins.print
+def dying(*words, **options):
+    printed(*words, **options)
+    if where in " ".join(map(str, words)):
+        os.killpg(0, signal.SIGKILL)
+builtins.print = dying
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
 
 
 class JobRunner:
@@ -63,14 +74,14 @@ class JobRunner:
             environment[one["name"]] = f"{root}{value}" if value.startswith("/") else value
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *container["command"][1:],
+            *(container["command"][1:] if kill_at is None else ("-c", DYING, kill_at, *container["command"][2:])),
             env=environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-        printed = await _read(process, kill_at)
-        code = await process.wait()
+        output, _ = await process.communicate()
+        printed, code = output.decode(), process.returncode or 0
         return code, printed, word.read_text() if word.exists() else ""
 
     async def _secrets(self, job: RawObject) -> dict[str, dict[str, bytes]]:
@@ -131,14 +142,3 @@ class JobRunner:
         }
         change = {"status": {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status]}}
         await self._kube.merge_patch(PODS, name, change, namespace=self._namespace, subresource="status")
-
-
-async def _read(process: asyncio.subprocess.Process, kill_at: str | None) -> str:
-    assert process.stdout is not None
-    lines: list[str] = []
-    async for line in process.stdout:
-        lines.append(line.decode())
-        if kill_at is not None and kill_at in lines[-1]:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return "".join(lines)
