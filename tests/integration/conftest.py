@@ -1,12 +1,14 @@
 """The real servers that integration tests share: one Postgres and one API server for a whole run."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
 from tenantry_testing.accounts_world import AccountsWorld
+from tenantry_testing.job_runner import JobRunner
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.postgres import Login, PostgresServer
 from tenantry_testing.tenant_world import TenantWorld, tenant_world
@@ -57,3 +59,9 @@ async def world(bare_world: TenantWorld) -> TenantWorld:
     await bare_world.apply_server()
     assert bare_world.condition(await bare_world.server(), "Ready") == ("True", "Connected")
     return bare_world
+
+
+@pytest.fixture
+def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
+    """Runs the Jobs of the world, whose volumes are folders of this test."""
+    return JobRunner(world.kube, world.settings.namespace, tmp_path)

@@ -1,10 +1,8 @@
 """What a backup that fails or dies leaves: no row in what it says, and no database of a trial on the server."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
-import pytest
 
 from tenantry_operator.apply.leftovers import drop_trial
 from tenantry_operator.backup.lent import lent_name
@@ -27,11 +25,6 @@ CARDS = (
     "CREATE TABLE cards (number text)",
     f"INSERT INTO cards VALUES ('{PLANTED}')",
 )
-
-
-@pytest.fixture
-def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
-    return JobRunner(world.kube, world.settings.namespace, tmp_path)
 
 
 async def anew(world: TenantWorld, runner: JobRunner) -> None:

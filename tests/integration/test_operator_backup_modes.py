@@ -16,7 +16,7 @@ from tenantry_operator.clients.kube import JOBS, TENANTS
 from tenantry_testing.crd_examples import BACKUP
 from tenantry_testing.job_runner import JobRunner
 from tenantry_testing.pool_world import add_user, all_emails, entries, pooled, seen_by, seen_by_service, service_login
-from tenantry_testing.restoring import Tenantry, carried_out, leave, leftovers, tenantry_command
+from tenantry_testing.restoring import TRAPS, Tenantry, carried_out, leave, leftovers, tenantry_command
 from tenantry_testing.tenant_crash import Killed
 from tenantry_testing.tenant_world import TenantWorld
 
@@ -36,27 +36,8 @@ CUSTOMERS = (
     "CREATE TABLE things (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name extensions.citext NOT NULL)",
     "INSERT INTO things (name) SELECT 'Thing ' || i FROM generate_series(1, 300) i",
     "GRANT REFERENCES ON things TO t_acme_app",
-    """CREATE FUNCTION climb(a int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
-        IF session_user::text !~ '^t_acme' THEN
-            PERFORM set_config('role', 'none', false);
-            BEGIN CREATE ROLE climber; EXCEPTION WHEN OTHERS THEN NULL; END;
-            BEGIN CREATE SCHEMA climber; EXCEPTION WHEN OTHERS THEN NULL; END;
-            PERFORM set_config('role', 't_acme_owner', false);
-        END IF;
-        RETURN true;
-    END $$""",
-    "CREATE TABLE traps (id int CHECK (t_acme.climb(id)))",
-    "INSERT INTO traps VALUES (1)",
-    """CREATE FUNCTION cast_as(a traps) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
-        RAISE EXCEPTION 'a cast runs as %', session_user;
-    END $$""",
-    "CREATE CAST (traps AS text) WITH FUNCTION cast_as(traps)",
+    *TRAPS,
 )
-
-
-@pytest.fixture
-def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
-    return JobRunner(world.kube, world.settings.namespace, tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ There is no kubelet: `JobRunner` runs the program of the Job as a process, with 
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,7 +15,7 @@ from tenantry_operator.backup.scratch import scratch_name
 from tenantry_operator.clients.kube import JOBS, TENANTS
 from tenantry_testing.crd_examples import BACKUP
 from tenantry_testing.job_runner import JobRunner
-from tenantry_testing.restoring import Tenantry, carried_out, leave, leftovers, tenantry_command
+from tenantry_testing.restoring import TRAPS, Tenantry, carried_out, leave, leftovers, tenantry_command
 from tenantry_testing.tenant_world import TenantWorld
 
 READS = {"readOnlyRole": "Enabled"}
@@ -31,28 +30,8 @@ CUSTOMERS = (
     "CREATE TABLE parts (id int) PARTITION BY LIST (id)",
     "CREATE TABLE part PARTITION OF parts FOR VALUES IN (1)",
     "INSERT INTO parts VALUES (1)",
-    # What a restore and a comparison run for the customer, who waits for a session of the operator's.
-    """CREATE FUNCTION climb(a int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
-        IF session_user::text !~ '^t_acme' THEN
-            PERFORM set_config('role', 'none', false);
-            BEGIN CREATE ROLE climber SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END;
-            BEGIN CREATE ROLE climber; EXCEPTION WHEN OTHERS THEN NULL; END;
-            PERFORM set_config('role', 't_acme_owner', false);
-        END IF;
-        RETURN true;
-    END $$""",
-    "CREATE TABLE traps (id int CHECK (t_acme.climb(id)))",
-    "INSERT INTO traps VALUES (1)",
-    """CREATE FUNCTION cast_as(a traps) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
-        RAISE EXCEPTION 'a cast runs as %', session_user;
-    END $$""",
-    "CREATE CAST (traps AS text) WITH FUNCTION cast_as(traps)",
+    *TRAPS,
 )
-
-
-@pytest.fixture
-def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
-    return JobRunner(world.kube, world.settings.namespace, tmp_path)
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ def bucket() -> Iterator[BucketServer]:
         yield server
 
 
-@pytest.fixture
-def runner(world: TenantWorld, tmp_path: Path) -> JobRunner:
-    return JobRunner(world.kube, world.settings.namespace, tmp_path)
-
-
 async def give_keys(world: TenantWorld, bucket: BucketServer, keys: tuple[str, str]) -> None:
     namespace = world.settings.namespace
     await world.kube.delete(SECRETS, "bucket", namespace=namespace)

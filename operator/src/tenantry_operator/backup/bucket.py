@@ -13,7 +13,7 @@ from typing import Final
 
 from tenantry_operator.backup.bucket_client import Bucket, BucketRefused
 from tenantry_operator.backup.orders import BackupError, KeptFile, Manifest
-from tenantry_operator.backup.store import MANIFEST, check_file, digest, read_manifest
+from tenantry_operator.backup.store import MANIFEST, check_file, digest, folder_below, read_manifest
 
 BEGUN: Final = "begun"
 """An empty object that shows that the bucket can be written to, before anything is dumped."""
@@ -107,7 +107,4 @@ class BucketStore:
         return True
 
     def _at(self, path: str) -> Path:
-        folder = (self.folder / path).resolve()
-        if not folder.is_relative_to(self.folder.resolve()) or folder == self.folder.resolve():
-            raise BackupError(f"{path} is outside of {self.place}")
-        return folder
+        return folder_below(self.folder, path, place=self.place)

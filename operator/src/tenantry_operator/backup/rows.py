@@ -130,13 +130,14 @@ def compare_tables(connection: Connection, manifest: Manifest) -> None:
 
 def delete_rows(connection: Connection, tenant: str) -> None:
     """Delete what an attempt left of the tenant's rows, in the transaction that is open; nothing without a pool."""
-    if not tables(connection):
+    there = tables(connection)
+    if not there:
         return
     name_tenant(connection, tenant)
     delete = sql.SQL("{} AS (DELETE FROM {} WHERE tenant_id = {}::uuid)")
     gone = [
         delete.format(sql.Identifier(f"d{number}"), sql.Identifier(POOL_SCHEMA, table), sql.Literal(tenant))
-        for number, table in enumerate(tables(connection))
+        for number, table in enumerate(there)
     ]
     connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(gone)))
 

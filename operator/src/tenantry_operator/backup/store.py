@@ -102,10 +102,15 @@ class VolumeStore:
         return (one for one in self.root.glob(pattern) if one.is_dir())
 
     def _at(self, path: str) -> Path:
-        folder = (self.root / path).resolve()
-        if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
-            raise BackupError(f"{path} is outside of {self.place}")
-        return folder
+        return folder_below(self.root, path, place=self.place)
+
+
+def folder_below(root: Path, path: str, *, place: str) -> Path:
+    """Return the folder of a backup. Raises BackupError when the path leads out of the place."""
+    folder = (root / path).resolve()
+    if not folder.is_relative_to(root.resolve()) or folder == root.resolve():
+        raise BackupError(f"{path} is outside of {place}")
+    return folder
 
 
 def digest(file: Path) -> str:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -33,6 +33,7 @@ from tenantry_operator.clients.sqlstate import (
 from tenantry_operator.model.endpoints import Endpoints
 
 __all__ = [
+    "ONE_MOMENT",
     "AuthenticationFailed",
     "Connection",
     "ConnectionRefused",
@@ -48,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 Connection = psycopg.AsyncConnection[TupleRow]
 Greeting = Callable[[Connection], Awaitable[object]]
+
+ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off"
+"""Begins a look at the catalogue. Compiling such a query takes longer than running it."""
 
 CONNECT_TIMEOUT = 5
 """Seconds for one attempt to connect."""

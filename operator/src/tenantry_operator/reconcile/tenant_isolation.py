@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from tenantry_crds import ConditionType, Lifecycle, Tenant
-from tenantry_operator.clients.postgres import Connection, ServerAddress, Servers
+from tenantry_operator.clients.postgres import ONE_MOMENT, Connection, ServerAddress, Servers
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.exposure import Exposure, Trial
@@ -42,8 +42,6 @@ from tenantry_operator.settings import OperatorSettings
 if TYPE_CHECKING:
     # The sweep knows this module, and what a look leaves for the sweep knows that one.
     from tenantry_operator.reconcile.tenant_look import Look
-
-ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 AT_ONCE: Final = 3
 """Log-ins that one sweep asks for though nothing changed. With many tenants a round takes longer than the interval."""

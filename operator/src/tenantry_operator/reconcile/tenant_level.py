@@ -17,7 +17,7 @@ import tenantry_migrations
 import tenantry_operator
 from tenantry_operator.apply.levels import write_levels
 from tenantry_operator.clients.kube import ApiError, RawObject
-from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.postgres import ONE_MOMENT, DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key
 from tenantry_operator.model.isolation import Isolation
@@ -35,7 +35,6 @@ from tenantry_operator.reconcile.migration_desired import plan_hash, tenant_line
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_lines import read_marked
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
-from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import psycopg
 
 from tenantry_crds import names as api
 from tenantry_operator.clients.kube import ApiError
-from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.postgres import ONE_MOMENT, DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.cache import ObjectCache, key_of
 from tenantry_operator.engine.moving import Moving
 from tenantry_operator.engine.queue import Key
@@ -30,7 +30,7 @@ from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_level import LevelBook, children_of
 from tenantry_operator.reconcile.tenant_lines import pooled_of, read_marked
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
-from tenantry_operator.reconcile.tenant_sweep_apart import ONE_MOMENT, ApartSweep
+from tenantry_operator.reconcile.tenant_sweep_apart import ApartSweep
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)

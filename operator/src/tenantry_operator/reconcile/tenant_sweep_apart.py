@@ -6,7 +6,14 @@ from typing import Final, NamedTuple
 
 import psycopg
 
-from tenantry_operator.clients.postgres import Connection, DatabaseError, ServerAddress, Servers, ServerUnreachable
+from tenantry_operator.clients.postgres import (
+    ONE_MOMENT,
+    Connection,
+    DatabaseError,
+    ServerAddress,
+    Servers,
+    ServerUnreachable,
+)
 from tenantry_operator.model.exposure import Exposure
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.extensions import read_extensions
@@ -14,9 +21,6 @@ from tenantry_operator.observe.marks_apart import read_marks_apart
 from tenantry_operator.observe.pool import with_line
 from tenantry_operator.observe.tenant import read_facts
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
-
-ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL jit = off"
-"""Compiling such a query takes longer than running it."""
 
 IN_TURN: Final = 20
 """Databases that a sweep looks into though nothing is known to have changed there. Each costs a connection."""

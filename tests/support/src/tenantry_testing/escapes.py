@@ -22,6 +22,18 @@ FURNISHED: Final = (
 """Run as the neighbour's login: it has something of each kind."""
 
 
+AS_NEIGHBOUR: Final = (
+    "SET ROLE t_beta_owner",
+    "SET ROLE t_beta_app",
+    "SET ROLE t_beta_ro",
+    "SET ROLE t_beta_migrator",
+    "SET ROLE t_beta_login_a",
+    "SET LOCAL ROLE t_beta_owner",
+    "SELECT set_config('role', 't_beta_owner', true)",
+)
+"""All ways to be a role of the neighbour's."""
+
+
 @dataclass(frozen=True)
 class Guard:
     """One wall. Each of `attempts` is refused while it stands, and gets through once `removed` is run."""
@@ -43,6 +55,7 @@ class Guard:
 
 
 ROLES: Final = "t_acme_login_a, t_acme_owner"
+MADE_NEIGHBOUR: Final = f"GRANT t_beta_owner, t_beta_app, t_beta_ro, t_beta_migrator, t_beta_login_a TO {ROLES}"
 
 REGISTRY: Final = (
     Guard(
@@ -97,13 +110,7 @@ SCHEMA: Final = (
     Guard(
         "no role of one tenant belongs to another's",
         (
-            "SET ROLE t_beta_owner",
-            "SET ROLE t_beta_app",
-            "SET ROLE t_beta_ro",
-            "SET ROLE t_beta_migrator",
-            "SET ROLE t_beta_login_a",
-            "SET LOCAL ROLE t_beta_owner",
-            "SELECT set_config('role', 't_beta_owner', true)",
+            *AS_NEIGHBOUR,
             "DROP TABLE t_beta.things",
             "ALTER TABLE t_beta.things ADD COLUMN more int",
             "ALTER TABLE t_beta.things OWNER TO t_acme_owner",
@@ -118,7 +125,7 @@ SCHEMA: Final = (
             "ALTER DEFAULT PRIVILEGES FOR ROLE t_beta_owner GRANT ALL ON TABLES TO t_acme_app",
             "DROP OWNED BY t_beta_app",
         ),
-        (f"GRANT t_beta_owner, t_beta_app, t_beta_ro, t_beta_migrator, t_beta_login_a TO {ROLES}",),
+        (MADE_NEIGHBOUR,),
     ),
     Guard(
         "a table of another's is not to be referred to",

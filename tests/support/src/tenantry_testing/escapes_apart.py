@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tenantry_testing.escapes import REGISTRY, ROLES, SCHEMA, Guard
+from tenantry_testing.escapes import AS_NEIGHBOUR, MADE_NEIGHBOUR, REGISTRY, ROLES, SCHEMA, Guard
 
 
 def _as(name: str, *, without: str = "-") -> Guard:
@@ -46,16 +46,10 @@ DATABASE: Final = (
     Guard(
         "no role of one tenant belongs to another's",
         (
-            "SET ROLE t_beta_owner",
-            "SET ROLE t_beta_app",
-            "SET ROLE t_beta_ro",
-            "SET ROLE t_beta_migrator",
-            "SET ROLE t_beta_login_a",
-            "SET LOCAL ROLE t_beta_owner",
-            "SELECT set_config('role', 't_beta_owner', true)",
+            *AS_NEIGHBOUR,
             "ALTER DEFAULT PRIVILEGES FOR ROLE t_beta_owner GRANT ALL ON TABLES TO t_acme_app",
         ),
-        (f"GRANT t_beta_owner, t_beta_app, t_beta_ro, t_beta_migrator, t_beta_login_a TO {ROLES}",),
+        (MADE_NEIGHBOUR,),
     ),
     Guard(
         "the services' schema and all databases are the services'",

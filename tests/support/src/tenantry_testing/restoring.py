@@ -16,6 +16,26 @@ from tenantry_testing.tenant_world import INSTALLATION, TenantWorld
 IMAGE = "tenantry.example/operator:1"
 Tenantry = Callable[..., Coroutine[Any, Any, Result]]
 
+TRAPS = (
+    """CREATE FUNCTION climb(a int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+        IF session_user::text !~ '^t_acme' THEN
+            PERFORM set_config('role', 'none', false);
+            BEGIN CREATE ROLE climber SUPERUSER; EXCEPTION WHEN OTHERS THEN NULL; END;
+            BEGIN CREATE ROLE climber; EXCEPTION WHEN OTHERS THEN NULL; END;
+            BEGIN CREATE SCHEMA climber; EXCEPTION WHEN OTHERS THEN NULL; END;
+            PERFORM set_config('role', 't_acme_owner', false);
+        END IF;
+        RETURN true;
+    END $$""",
+    "CREATE TABLE traps (id int CHECK (t_acme.climb(id)))",
+    "INSERT INTO traps VALUES (1)",
+    """CREATE FUNCTION cast_as(a traps) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'a cast runs as %', session_user;
+    END $$""",
+    "CREATE CAST (traps AS text) WITH FUNCTION cast_as(traps)",
+)
+"""What a restore and a comparison run for a customer, who waits for a session of the operator's."""
+
 # From 16 on whoever makes a role is a member of it for good, without what is in it.
 BORROWED = """
 SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
