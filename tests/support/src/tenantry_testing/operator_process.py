@@ -1,6 +1,5 @@
 """A real operator as a child process, to be killed, stopped and started again."""
 
-import ctypes
 import json
 import os
 import signal
@@ -14,13 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from tenantry_testing.warm_starts import WarmProcess, WarmStarts, die_with_parent
+
 STARTED = "answering probes"
 WORKING = "working"
 TAIL = 80
 """Lines of the log that a failed wait shows."""
 
 POLL = 0.02
-PR_SET_PDEATHSIG = 1
 
 
 class OperatorFailed(Exception):
@@ -32,6 +32,7 @@ class OperatorProcess:
 
     Its port is a free one, its log (JSON lines) is ``log``, which grows over restarts. As a context it starts, waits
     until the operator leads, prints the log at the end (which pytest shows for a failed test), and leaves no process.
+    With ``starts`` it is forked from a process that has loaded the code.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class OperatorProcess:
         pod_name: str = "operator-0",
         env: Mapping[str, str] | None = None,
         module: str = "tenantry_operator",
+        starts: WarmStarts | None = None,
     ) -> None:
         self.log = log
         self._module = module
+        self._starts = starts
         self.pod_name = pod_name
         self._env = {
             "TENANTRY_KUBECONFIG": str(kubeconfig),
@@ -55,7 +58,7 @@ class OperatorProcess:
             "TENANTRY_LOG_FORMAT": "json",
             **(env or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | WarmProcess | None = None
         self._output: IO[bytes] | None = None
         self._offset = 0
 
@@ -76,14 +79,18 @@ class OperatorProcess:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._output = self.log.open("ab")
         self._offset = self._output.tell()
+        # No HOME, no LOGNAME: as in a container whose user has neither.
+        env = {"PATH": os.environ["PATH"], "PYTHONFAULTHANDLER": "1", **self._env}
+        if self._starts is not None:
+            self._process = self._starts.start(self._module, self.log, env)
+            return
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module, "operator", "run"],
-            # No HOME, no LOGNAME: as in a container whose user has neither.
-            env={"PATH": os.environ["PATH"], "PYTHONFAULTHANDLER": "1", **self._env},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  it only makes one system call
+            preexec_fn=die_with_parent,  # noqa: PLW1509  it only makes one system call
         )
 
     @property
@@ -134,6 +141,11 @@ class OperatorProcess:
 
     def close(self) -> None:
         """Leave nothing running, and print the log."""
+        self.end()
+        print(f"--- log of {self.pod_name} ({self.log})\n{self.tail()}")
+
+    def end(self) -> None:
+        """Leave nothing running."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
@@ -145,7 +157,6 @@ class OperatorProcess:
         if self._output is not None:
             self._output.close()
             self._output = None
-        print(f"--- log of {self.pod_name} ({self.log})\n{self.tail()}")
 
     def url(self, path: str) -> str:
         line = self._line(STARTED)
@@ -169,13 +180,7 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a sample, summed over the labels that are not given; 0 when there is none."""
-        lines = self.metrics_text().splitlines()
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if line.split("{")[0].split(" ")[0] == name and all(label in line for label in wanted)
-        )
+        return sample(self.metrics_text(), name, **labels)
 
     def lines(self, *, all_starts: bool = False) -> Iterator[dict[str, Any]]:
         """Yield the log's JSON lines, of the last start unless ``all_starts``."""
@@ -198,7 +203,7 @@ class OperatorProcess:
             log.seek(offset)
             return log.read().decode(errors="replace")
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes] | WarmProcess:
         if self._process is None:
             raise OperatorFailed("the operator was never started")
         return self._process
@@ -213,6 +218,11 @@ class OperatorProcess:
             time.sleep(POLL)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill the child when the test process dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def sample(text: str, name: str, **labels: str) -> float:
+    """Return the value of a sample in what Prometheus gets, summed over the labels that are not given."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items()]
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.split("{")[0].split(" ")[0] == name and all(label in line for label in wanted)
+    )

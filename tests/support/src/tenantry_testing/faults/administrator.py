@@ -11,8 +11,8 @@ import httpx
 from tenantry_cluster import ControlPlane
 
 TENANTS = "/apis/tenantry.dev/v1alpha1/tenants"
-MIGRATIONRUNS = "/apis/tenantry.dev/v1alpha1/migrationruns"
 DATABASESERVERS = "/apis/tenantry.dev/v1alpha1/databaseservers"
+JOBS = "/apis/batch/v1/namespaces/tenantry-system/jobs"
 MIGRATIONRUNS = "/apis/tenantry.dev/v1alpha1/migrationruns"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 

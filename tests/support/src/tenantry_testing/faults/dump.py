@@ -17,8 +17,8 @@ import psycopg
 from tenantry_operator.engine import breaker
 from tenantry_operator.model.breaker import BreakerState
 from tenantry_operator.model.credentials import applied_mark
-from tenantry_testing.faults.administrator import DATABASESERVERS, MIGRATIONRUNS, TENANTS
-from tenantry_testing.faults.world import CONFIGMAPS, FaultWorld
+from tenantry_testing.faults.administrator import DATABASESERVERS, JOBS, MIGRATIONRUNS, TENANTS
+from tenantry_testing.faults.world import CONFIGMAPS, IN_NAMESPACE, POOLED_TABLES, FaultWorld
 from tenantry_testing.postgres import Login
 
 UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -30,6 +30,8 @@ KINDS: Final = {
     "tenants": TENANTS,
     "databaseservers": DATABASESERVERS,
     "migrationruns": MIGRATIONRUNS,
+    "jobs": JOBS,
+    **IN_NAMESPACE,
 }
 FOREIGN: Final = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 
@@ -93,10 +95,6 @@ CUSTOMERS: Final = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname ~ '^t_' ORDER BY 1, 2
 """
-POOLED: Final = """
-SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
-WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('tenantry_pool') ORDER BY 1
-"""
 ON_SERVER: Final = {"role": ROLES, "member": MEMBERSHIPS, "setting": ROLE_SETTINGS, "database": DATABASES}
 IN_DATABASE: Final = {"schema": SCHEMAS, "relation": RELATIONS, "default": DEFAULTS, "object": OBJECTS}
 
@@ -124,7 +122,7 @@ class _Names:
 
     def __init__(self, world: FaultWorld, tenants: Mapping[str, str]) -> None:
         self._words: dict[str, str] = {}
-        with world.postgres.connect("tenantry") as registry:
+        with world.session("tenantry") as registry:
             rows = []
             if _is_prepared(registry):
                 rows = registry.execute("SELECT name, id::text FROM tenantry.tenants ORDER BY created_at").fetchall()
@@ -141,14 +139,14 @@ class _Names:
 
 
 def _postgres(world: FaultWorld) -> Iterator[str]:
-    with world.postgres.connect() as connection:
+    with world.session() as connection:
         for kind, query in ON_SERVER.items():
             yield from (f"{kind}: {_told(row)}" for row in connection.execute(query).fetchall())
         databases = [row[0] for row in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")]
     for database in sorted(databases):
         if database == "template1":
             continue
-        with world.postgres.connect(database) as connection:
+        with world.session(database) as connection:
             for kind, query in IN_DATABASE.items():
                 yield from (f"{kind} in {database}: {_told(row)}" for row in connection.execute(query).fetchall())
             for schema, table in connection.execute(HAS_VERSION).fetchall():
@@ -161,7 +159,7 @@ def _postgres(world: FaultWorld) -> Iterator[str]:
 
 
 def _pool(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    for (table,) in connection.execute(POOLED).fetchall():
+    for (table,) in connection.execute(POOLED_TABLES).fetchall():
         query = f'SELECT tenant_id::text, count(*) FROM tenantry_pool."{table}" GROUP BY 1 ORDER BY 1'
         yield from (f"pool: {table} {_told(row)}" for row in connection.execute(query).fetchall())
     if connection.execute("SELECT to_regclass('tenantry.pooled') IS NOT NULL").fetchone() == (True,):
@@ -174,7 +172,7 @@ def _told(row: tuple[Any, ...]) -> str:
 
 
 def _registry(world: FaultWorld) -> Iterator[str]:
-    with world.postgres.connect("tenantry") as connection:
+    with world.session("tenantry") as connection:
         if not _is_prepared(connection):
             return
         for table, order in (("tenants", "name"), ("api_keys", "public_id"), ("released", "1")):
@@ -199,6 +197,8 @@ def _cluster(world: FaultWorld, owners: Mapping[str, str]) -> Iterator[str]:
             yield f"{place}: {_text(about)}{' Terminating' if 'deletionTimestamp' in metadata else ''}"
             if kind == "secrets":
                 yield from _secret(world, place, body)
+            elif kind in IN_NAMESPACE:
+                yield f"{place}: {_text({key: body.get(key) for key in ('spec', 'roleRef', 'subjects')})}"
             elif kind != "namespaces":
                 yield f"{place}: annotations {_text(metadata.get('annotations') or {})}"
                 yield from _status(place, body)
@@ -231,7 +231,7 @@ def _secret(world: FaultWorld, place: str, body: Mapping[str, Any]) -> Iterator[
 
 
 def _is_true_mark(world: FaultWorld, value: str, data: Mapping[str, str]) -> str:
-    with world.postgres.connect() as connection:
+    with world.session() as connection:
         row = connection.execute("SELECT oid::int FROM pg_roles WHERE rolname = %s", [data.get("username")]).fetchone()
     true = row is not None and applied_mark(row[0], data.get("password", "")) == value
     return "true" if true else "not true"

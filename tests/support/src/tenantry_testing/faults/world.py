@@ -4,10 +4,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from psycopg import sql
 
 from tenantry_cluster import ControlPlane, Layout
@@ -22,12 +23,24 @@ from tenantry_testing.later_operator import HISTORY, MODULE
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.operator_process import OperatorProcess
 from tenantry_testing.postgres import Login, PostgresServer
+from tenantry_testing.warm_starts import WarmStarts
 
 SYSTEM: Final = "tenantry-system"
 SERVER: Final = "primary"
 SECRETS: Final = f"/api/v1/namespaces/{SYSTEM}/secrets"
 CONFIGMAPS: Final = f"/api/v1/namespaces/{SYSTEM}/configmaps"
-SWEEP_SECONDS: Final = 0.4
+IN_NAMESPACE: Final = {
+    "resourcequotas": "/api/v1/resourcequotas",
+    "limitranges": "/api/v1/limitranges",
+    "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
+    "rolebindings": "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+}
+"""What a Tenant's namespace holds."""
+POOLED_TABLES: Final = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+WHERE c.relkind = 'r' AND c.relnamespace = to_regnamespace('tenantry_pool') ORDER BY 1
+"""
+SWEEP_SECONDS: Final = 0.25
 QUICK: Final = {
     "TENANTRY_REGISTRY_SERVER": SERVER,
     "TENANTRY_SWEEP_INTERVAL": str(SWEEP_SECONDS),
@@ -37,7 +50,9 @@ QUICK: Final = {
     "TENANTRY_REQUEST_TIMEOUT": "5",
     # A campaign deletes Tenants all the time; the breaker writes down each of them, and holds none.
     "TENANTRY_BREAKER_DROPS": "1000000",
+    "TENANTRY_JOB_POD": '{"image": "tenantry.example/operator:1"}',
 }
+KEPT: Final = frozenset({"postgres", "app", "tenantry"})
 CONNECTIONS: Final = 40
 """Few, so that a test can take all of them."""
 
@@ -56,6 +71,8 @@ class FaultWorld:
     database: PostgresProxy
     administrator: Administrator
     loop: LoopThread
+    starts: WarmStarts
+    kept: dict[str, psycopg.Connection[Any]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -78,9 +95,30 @@ class FaultWorld:
                 database=stack.enter_context(PostgresProxy(postgres, effects, loop)),
                 administrator=stack.enter_context(Administrator(plane)),
                 loop=loop,
+                starts=stack.enter_context(WarmStarts()),
             )
+            stack.callback(world._end_sessions)
             world._prepare()
             yield world
+
+    @contextmanager
+    def session(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
+        """A session of the superuser for looking; one in a database that stays is kept until the next look."""
+        if database not in KEPT:
+            with self.postgres.connect(database) as connection:
+                yield connection
+            return
+        if database not in self.kept or self.kept[database].closed:
+            self.kept[database] = self.postgres.connect(database)
+        try:
+            yield self.kept[database]
+        except psycopg.OperationalError:
+            self.kept.pop(database).close()
+            raise
+
+    def _end_sessions(self) -> None:
+        for connection in self.kept.values():
+            connection.close()
 
     def versions(self) -> dict[str, str]:
         """What the servers say they are."""
@@ -118,14 +156,25 @@ class FaultWorld:
         place = log or self.folder / f"{pod}.log"
         kubeconfig, settings = (api or self.api).kubeconfig, {**QUICK, **env}
         if not later:
-            return OperatorProcess(kubeconfig, place, pod_name=pod, env=settings)
+            return OperatorProcess(kubeconfig, place, pod_name=pod, env=settings, starts=self.starts)
         history = self.folder / "history"
         if not history.exists():
             write_history(history)
-        return OperatorProcess(kubeconfig, place, pod_name=pod, env={**settings, HISTORY: str(history)}, module=MODULE)
+        settings[HISTORY] = str(history)
+        return OperatorProcess(kubeconfig, place, pod_name=pod, env=settings, module=MODULE, starts=self.starts)
 
     def tenant(self, name: str) -> dict[str, Any] | None:
         return self.administrator.get(f"{TENANTS}/{name}")
+
+    def is_gone(self, name: str) -> bool:
+        """Do for a namespace what its controller would, which does not run here; say whether the Tenant is gone."""
+        path = f"/api/v1/namespaces/{name}"
+        namespace = self.administrator.get(path) or {"metadata": {}}
+        if "deletionTimestamp" in namespace["metadata"]:
+            for kind in IN_NAMESPACE.values():
+                self.administrator.delete(kind.replace("/v1/", f"/v1/namespaces/{name}/"))
+            self.administrator.finalize(namespace)
+        return self.tenant(name) is None
 
     def is_ready(self, name: str) -> bool:
         """Say whether Ready is True for the newest spec."""
@@ -174,7 +223,7 @@ class FaultWorld:
         path = f"{TENANTS}/{name}"
         self.administrator.patch(path, {"spec": {"deletionPolicy": "Delete", "deletionProtection": "Disabled"}})
         self.administrator.delete(path)
-        self.wait(lambda: self.tenant(name) is None, f"{name} is gone")
+        self.wait(lambda: self.is_gone(name), f"{name} is gone")
         for secret in self.administrator.list(SECRETS):
             if secret["metadata"].get("labels", {}).get("tenantry.dev/tenant") == name:
                 self.administrator.delete(f"{SECRETS}/{secret['metadata']['name']}")
@@ -191,8 +240,20 @@ class FaultWorld:
             for (role,) in found:
                 connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+            self._remove_from_pool(connection, name)
         with self.postgres.connect("tenantry") as registry:
             registry.execute("DELETE FROM tenantry.tenants WHERE name = %s", [name])
+
+    @staticmethod
+    def _remove_from_pool(connection: psycopg.Connection[Any], name: str) -> None:
+        if connection.execute("SELECT to_regclass('tenantry.pooled') IS NULL").fetchone() == (True,):
+            return
+        # Rows go in any order, whatever refers to them.
+        connection.execute("SET session_replication_role TO replica")
+        for (table,) in connection.execute(POOLED_TABLES).fetchall():
+            delete = "DELETE FROM {} WHERE tenant_id = (SELECT tenant_id FROM tenantry.pooled WHERE name = {})"
+            connection.execute(sql.SQL(delete).format(sql.Identifier("tenantry_pool", table), sql.Literal(name)))
+        connection.execute("DELETE FROM tenantry.pooled WHERE name = %s", [name])
 
     def _prepare(self) -> None:
         secret = {"apiVersion": "v1", "kind": "Secret"}

@@ -3,7 +3,7 @@
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -14,7 +14,7 @@ import psycopg
 from tenantry_testing.faults.dump import difference, dump
 from tenantry_testing.faults.effects import Effects, Moment
 from tenantry_testing.faults.world import FaultWorld
-from tenantry_testing.operator_process import OperatorProcess
+from tenantry_testing.operator_process import OperatorProcess, sample
 from tenantry_testing.prove.scenarios import NEIGHBOUR, Scenario
 
 LIMIT: Final = 60.0
@@ -22,6 +22,7 @@ LIMIT: Final = 60.0
 SWEEPS: Final = 3
 """Three ends of a sweep hold two whole ones."""
 LOOK: Final = 0.05
+KINDS: Final = ("Tenant", "DatabaseServer")
 
 
 class Verdict(StrEnum):
@@ -98,7 +99,7 @@ class Campaign:
         return self._operator
 
     def close(self) -> None:
-        self._operator.close()
+        self._operator.end()
 
     def undisturbed(self, scenario: Scenario) -> Undisturbed:
         """Run the scenario without a death. Raises AssertionError when it does not come to its end."""
@@ -139,23 +140,36 @@ class Campaign:
         return Outcome(scenario.name, point, verdict, label=label, second=second, detail=detail)
 
     def rest(self) -> None:
-        """Wait until two whole sweeps of each kind end without a write of any sort."""
+        """Wait until two whole sweeps of each kind end without a write of any sort, and no pass is under way."""
         end = time.monotonic() + LIMIT
-        while True:
-            began = time.monotonic()
-            self._sweep()
-            if self.effects.quiet_for() >= time.monotonic() - began:
-                return
-            assert time.monotonic() < end, f"the operator goes on writing:\n{self.effects.labels()[-10:]}"
+        began, before = time.monotonic(), self._sweeps()
+        while not (_are_whole(before, self._sweeps()) and self._is_idle()):
+            assert time.monotonic() < end, f"the operator goes on writing, or ends no sweep:\n{self._told()}"
+            time.sleep(2 * LOOK)
+            if self.effects.quiet_for() < time.monotonic() - began:
+                began, before = time.monotonic(), self._sweeps()
+
+    def _told(self) -> str:
+        return f"{self.effects.labels()[-10:]}\n{self._operator.tail()}"
 
     def _sweep(self) -> None:
         """Wait until the sweep has come to its end so often that two were whole."""
-        kinds = ("Tenant", "DatabaseServer")
-        before = {kind: self._sweeps(kind) for kind in kinds}
-        self._wait(lambda: all(self._sweeps(kind) >= before[kind] + SWEEPS for kind in kinds), "the operator sweeps")
+        before = self._sweeps()
+        self._wait(lambda: _are_whole(before, self._sweeps()), "the operator sweeps")
 
-    def _sweeps(self, kind: str) -> float:
-        return self._operator.metric("tenantry_sweep_total", kind=kind, outcome="ok")
+    def _sweeps(self) -> Sequence[float]:
+        """How often the sweep of each kind has come to its end."""
+        text = self._operator.metrics_text()
+        return [sample(text, "tenantry_sweep_total", kind=kind, outcome="ok") for kind in KINDS]
+
+    def _is_idle(self) -> bool:
+        """Say whether the operator has looked at the Tenants, and all passes that began have ended."""
+        text = self._operator.metrics_text()
+        begun, ended = (
+            [sample(text, f"tenantry_{name}", kind=kind) for kind in ("Tenant", "MigrationRun")]
+            for name in ("queue_wait_seconds_count", "reconcile_total")
+        )
+        return begun == ended and ended[0] > 0
 
     def _prepared(self, scenario: Scenario) -> tuple[str, str, str]:
         """Return the name of a new Tenant, its UID as far as there is one, and what there is."""
@@ -177,7 +191,7 @@ class Campaign:
 
     def _become(self, *, later: bool) -> None:
         """Go on with the operator of this version, or with that of a later one."""
-        self._operator.close()
+        self._operator.end()
         self._operator, self._later = self._world.operator(later=later), later
         self._start()
 
@@ -207,21 +221,20 @@ class Campaign:
         return self.effects.struck.label
 
     def _rests_or_dies(self) -> bool:
-        before = {kind: self._sweeps_or_none(kind) for kind in ("Tenant", "DatabaseServer")}
+        before = self._sweeps_or_none()
         count = self.effects.count()
         end = time.monotonic() + LIMIT
         while time.monotonic() < end and not self.effects.struck:
-            now = {kind: self._sweeps_or_none(kind) for kind in before}
-            if all(now[kind] >= before[kind] + SWEEPS for kind in before):
+            if _are_whole(before, self._sweeps_or_none()):
                 return self.effects.count() == count
             time.sleep(LOOK)
         return False
 
-    def _sweeps_or_none(self, kind: str) -> float:
+    def _sweeps_or_none(self) -> Sequence[float]:
         try:
-            return self._sweeps(kind)
+            return self._sweeps()
         except OSError:
-            return 0.0
+            return [0.0 for _ in KINDS]
 
     def _again(self, scenario: Scenario, name: str, second: tuple[int, Moment]) -> bool:
         """Start the operator, which dies once more; say whether it did. It may run in the end, or not."""
@@ -240,28 +253,22 @@ class Campaign:
         return any(line.get("event") == "working" for line in self._operator.lines())
 
     def _judge(self, scenario: Scenario, name: str, *, uid: str, wanted: str) -> tuple[Verdict, str]:
-        found = "nothing could be read"
+        """Compare what there is once two whole sweeps have written nothing, again and again for a while."""
+        found, restless = "nothing could be read", ""
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             try:
-                same = scenario.reached(self._world, name) and (found := self._dump(name, uid)) == wanted
-            except (psycopg.Error, httpx.HTTPError):
-                same = False  # it changed while it was read
-            if same and self._stays(name, uid, wanted):
-                return Verdict.EQUAL, ""
-            time.sleep(5 * LOOK)
-        try:
-            found = self._dump(name, uid)
-        except (psycopg.Error, httpx.HTTPError) as error:
-            found = str(error)
+                self.rest()
+                count, restless = self.effects.count(), ""
+                found = self._dump(name, uid)
+                if scenario.reached(self._world, name) and found == wanted and self.effects.count() == count:
+                    return Verdict.EQUAL, ""
+            except (psycopg.Error, httpx.HTTPError) as error:
+                found = str(error)  # it changed while it was read
+            except AssertionError as error:
+                found, restless = self._dump(name, uid), str(error)
         differs = difference(wanted, found)
-        return (Verdict.DIFFERS, differs) if differs else (Verdict.RESTLESS, "")
-
-    def _stays(self, name: str, uid: str, wanted: str) -> bool:
-        """Say whether two whole sweeps write nothing, and leave all as it is."""
-        count = self.effects.count()
-        self._sweep()
-        return self.effects.count() == count and self._dump(name, uid) == wanted
+        return (Verdict.DIFFERS, f"{differs}\n{restless}") if differs else (Verdict.RESTLESS, restless)
 
     def _dump(self, name: str, uid: str) -> str:
         return dump(self._world, {name: uid or "no uid", NEIGHBOUR: self._neighbour})
@@ -282,6 +289,18 @@ class Campaign:
             self._world.wait(condition, what, limit=LIMIT)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self._operator.tail()}") from error
+
+
+def _are_whole(before: Sequence[float], now: Sequence[float]) -> bool:
+    return all(later >= earlier + SWEEPS for earlier, later in zip(before, now, strict=True))
+
+
+def drawn_points(run: Undisturbed, draw: random.Random, *, share: float, pairs: int) -> list[Point]:
+    """Draw a share of a run's points, all of them in order when it is 1, and pairs of deaths."""
+    points = list(run.points())
+    count = min(len(points), max(1, round(share * len(points))))
+    chosen = sorted(draw.sample(range(len(points)), count)) if count < len(points) else range(count)
+    return [*(points[number] for number in chosen), *second_deaths(run, pairs, draw)]
 
 
 def second_deaths(undisturbed: Undisturbed, count: int, draw: random.Random) -> list[Point]:

@@ -214,7 +214,10 @@ class FaultCampaign:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._operator.close()
+        self.close()
+
+    def close(self) -> None:
+        self._operator.end()
 
     def run(self, fault: FaultCase) -> str:
         """Return what was wrong, empty when nothing was; raises nothing for it."""

@@ -1,7 +1,8 @@
 """What a Tenant goes through while the operator dies. To add one: a line in `SCENARIOS`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from psycopg import sql
@@ -9,12 +10,17 @@ from psycopg import sql
 from tenantry_crds import names as api
 from tenantry_migrations import TENANT
 from tenantry_operator.model.names import TenantNames
-from tenantry_testing.faults.administrator import MIGRATIONRUNS, TENANTS
+from tenantry_testing.crd_examples import BACKUP
+from tenantry_testing.faults.administrator import JOBS, MIGRATIONRUNS, TENANTS
 from tenantry_testing.faults.world import SECRETS, FaultWorld
 from tenantry_testing.histories import EXPAND
+from tenantry_testing.rights import job_ended
 
 NEIGHBOUR: Final = "neighbour"
 """A Tenant that nothing happens to, in every dump."""
+
+AS_OPERATOR: Final = "SET LOCAL ROLE {operator}"
+"""For memberships: since Postgres 16 nobody takes back what a superuser granted, and that is told, see decision 26."""
 
 Deed = Callable[[FaultWorld, str], None]
 Question = Callable[[FaultWorld, str], bool]
@@ -25,7 +31,16 @@ def is_ready(world: FaultWorld, name: str) -> bool:
 
 
 def is_gone(world: FaultWorld, name: str) -> bool:
-    return world.tenant(name) is None
+    return world.is_gone(name)
+
+
+def is_backed_up_and_gone(world: FaultWorld, name: str) -> bool:
+    """Say of the Tenant's Job that it ended well, as who runs it would: what it does is tried elsewhere."""
+    for job in world.administrator.list(JOBS):
+        if job["metadata"]["labels"].get(api.LABEL_TENANT) == name and "conditions" not in job["status"]:
+            ended = {"status": job_ended("Complete", now=datetime.now(UTC))}
+            world.administrator.patch(f"{JOBS}/{job['metadata']['name']}/status", ended)
+    return world.is_gone(name)
 
 
 def nothing(world: FaultWorld, name: str) -> None:
@@ -33,9 +48,12 @@ def nothing(world: FaultWorld, name: str) -> None:
 
 
 def a_tenant(world: FaultWorld, name: str, **spec: Any) -> None:
-    """Begin with a Tenant that is Ready, whose customer has made a table."""
+    """Begin with a Tenant that is Ready, whose customer has made a table; with a pooled one that has a user."""
     world.apply(name, **spec)
     world.wait(lambda: world.is_ready(name), f"{name} is Ready")
+    if spec.get("isolation") == "Pooled":
+        add_users(world, name)
+        return
     names = TenantNames(name)
     world.execute(
         sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(names.owner)),
@@ -44,39 +62,34 @@ def a_tenant(world: FaultWorld, name: str, **spec: Any) -> None:
     )
 
 
-def a_tenant_that_retains(world: FaultWorld, name: str) -> None:
-    a_tenant(world, name, deletionPolicy="Retain")
+def begin_with(**spec: Any) -> Deed:
+    return lambda world, name: a_tenant(world, name, **spec)
 
 
-def a_retained_tenant(world: FaultWorld, name: str) -> None:
+def begin_retained(**spec: Any) -> Deed:
     """Begin with what a Tenant left behind."""
-    a_tenant_that_retains(world, name)
-    world.delete(name)
-    world.wait(lambda: is_gone(world, name), f"{name} is gone")
+
+    def prepare(world: FaultWorld, name: str) -> None:
+        a_tenant(world, name, deletionPolicy="Retain", **spec)
+        world.delete(name)
+        world.wait(lambda: is_gone(world, name), f"{name} is gone")
+
+    return prepare
 
 
-def a_tenant_that_is(lifecycle: str) -> Deed:
+def begin_without_access(lifecycle: str, **spec: Any) -> Deed:
     """Begin with a Tenant that nobody gets at."""
 
     def prepare(world: FaultWorld, name: str) -> None:
-        a_tenant(world, name)
+        a_tenant(world, name, **spec)
         world.change(name, lifecycle=lifecycle)
         world.wait(lambda: world.is_ready(name), f"{name} is {lifecycle}")
 
     return prepare
 
 
-def a_tenant_that_is_read(world: FaultWorld, name: str) -> None:
-    a_tenant(world, name, database=READS)
-
-
-def a_tenant_apart(world: FaultWorld, name: str) -> None:
-    world.apply(name, isolation="Database")
-    world.wait(lambda: world.is_ready(name), f"{name} is Ready")
-
-
-def create(world: FaultWorld, name: str) -> None:
-    world.apply(name)
+def create(**spec: Any) -> Deed:
+    return lambda world, name: world.apply(name, **spec)
 
 
 def change(**spec: object) -> Deed:
@@ -96,14 +109,16 @@ def edit_roles(world: FaultWorld, name: str) -> None:
         "app": sql.Identifier(names.app),
         "schema": sql.Identifier(names.schema),
         "services": sql.Identifier(names.service_schema),
+        "operator": sql.Identifier(world.login.user),
     }
     edits = (
         "ALTER ROLE {login} NOINHERIT CREATEDB CONNECTION LIMIT 99",
         "ALTER ROLE {login} IN DATABASE app SET search_path TO public",
-        "GRANT {owner} TO {login}",
-        "REVOKE {app} FROM {login}",
         "GRANT CREATE ON SCHEMA {schema} TO {app}",
         "GRANT USAGE ON SCHEMA {services} TO {login}",
+        AS_OPERATOR,
+        "GRANT {owner} TO {login}",
+        "REVOKE {app} FROM {login}",
         "REVOKE tenantry_tenants FROM {login}",
     )
     world.execute(*(sql.SQL(edit).format(**words) for edit in edits))
@@ -124,11 +139,6 @@ def lose_row(world: FaultWorld, name: str) -> None:
     )
 
 
-def a_tenant_with_a_short_overlap(world: FaultWorld, name: str) -> None:
-    """Begin with a Tenant whose old login goes soon after a rotation."""
-    a_tenant(world, name, credentials={"rotation": {"interval": "0s", "overlap": OVERLAP}})
-
-
 def rotate(world: FaultWorld, name: str) -> None:
     world.administrator.patch(f"{TENANTS}/{name}", {"metadata": {"annotations": {api.ANNOTATION_ROTATE: "now"}}})
 
@@ -142,10 +152,16 @@ def has_rotated(world: FaultWorld, name: str) -> bool:
     return left == [(second,)] and world.is_ready(name)
 
 
-def a_tenant_to_move(world: FaultWorld, name: str) -> None:
+def begin_to_move(**spec: Any) -> Deed:
     """Begin with a Tenant at the revision that ships, and a neighbour that is not to be moved."""
-    world.change(NEIGHBOUR, migrations={"hold": True})
-    a_tenant(world, name)
+
+    def prepare(world: FaultWorld, name: str) -> None:
+        world.change(NEIGHBOUR, migrations={"hold": True})
+        if spec.get("isolation") == "Pooled":
+            without_a_pool(world, name)
+        a_tenant(world, name, **spec)
+
+    return prepare
 
 
 def migrate(world: FaultWorld, name: str) -> None:
@@ -169,30 +185,44 @@ def release_what_ships(world: FaultWorld, name: str) -> None:
     world.change(NEIGHBOUR, migrations=None)
 
 
-def a_customer_apart(world: FaultWorld, name: str) -> None:
-    """Begin with a Tenant that has a database of its own, whose customer has made a table."""
-    a_tenant(world, name, isolation="Database")
-
-
-def create_apart(world: FaultWorld, name: str) -> None:
-    world.apply(name, isolation="Database")
+def release_without_a_pool(world: FaultWorld, name: str) -> None:
+    """Let the next pooled Tenant begin where this one did: the pool moved as one, and does not move back."""
+    release_what_ships(world, name)
+    world.remove(name)
+    without_a_pool(world, name)
 
 
 def edit_database(world: FaultWorld, name: str) -> None:
     """Let everybody in but those who may, by hand, from another database of the server."""
     names = TenantNames(name)
     words = {"own": names.database, "login": names.logins[0], "owner": names.owner, "app": names.app}
+    words["operator"] = world.login.user
     edits = (
         "GRANT CONNECT, TEMPORARY ON DATABASE {own} TO PUBLIC",
         "REVOKE CONNECT ON DATABASE {own} FROM tenantry_svc_accounts_1",
         "ALTER DATABASE {own} OWNER TO {owner}",
         "ALTER DATABASE {own} ALLOW_CONNECTIONS false CONNECTION LIMIT 0 IS_TEMPLATE true",
         "ALTER ROLE {login} IN DATABASE {own} SET search_path TO public",
+        AS_OPERATOR,
         "GRANT tenantry_tenants TO {login}",
         "REVOKE {app} FROM {login}",
     )
     written = {word: sql.Identifier(name) for word, name in words.items()}
     world.execute(*(sql.SQL(edit).format(**written) for edit in edits))
+
+
+def edit_inside(world: FaultWorld, name: str) -> None:
+    """Widen and shrink rights in a Tenant's own database, where only a look into it tells."""
+    names = TenantNames(name)
+    words = {"schema": names.schema, "services": names.service_schema, "app": names.app, "owner": names.owner}
+    edits = (
+        "GRANT USAGE ON SCHEMA {services} TO PUBLIC",
+        "GRANT CREATE ON SCHEMA {schema} TO {app}",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA {services} TO {app}",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE SELECT ON TABLES FROM {app}",
+    )
+    written = {word: sql.Identifier(name) for word, name in words.items()}
+    world.execute(*(sql.SQL(edit).format(**written) for edit in edits), database=names.database)
 
 
 def without_a_pool(world: FaultWorld, name: str) -> None:
@@ -203,14 +233,24 @@ def without_a_pool(world: FaultWorld, name: str) -> None:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
 
 
-def create_pooled(world: FaultWorld, name: str) -> None:
-    world.apply(name, isolation="Pooled")
+def with_a_pool(world: FaultWorld, name: str) -> None:
+    """Begin on a server whose pool somebody was in before."""
+    with world.postgres.connect("app") as connection:
+        if connection.execute("SELECT to_regclass('tenantry_pool.users') IS NOT NULL").fetchone() == (True,):
+            return
+    world.apply(FIRST_IN_POOL, isolation="Pooled")
+    world.wait(lambda: world.is_ready(FIRST_IN_POOL), f"{FIRST_IN_POOL} is Ready")
+    world.remove(FIRST_IN_POOL)
 
 
-def a_pooled_tenant(world: FaultWorld, name: str) -> None:
-    """Begin with a pooled Tenant that has a user, as somebody else in the pool has."""
-    world.apply(name, isolation="Pooled")
-    world.wait(lambda: world.is_ready(name), f"{name} is Ready")
+def drop_extensions(world: FaultWorld, name: str) -> None:
+    """Let the next Tenant be the first one again that asks for one."""
+    world.remove(name)
+    world.execute("DROP SCHEMA IF EXISTS extensions CASCADE")
+
+
+def add_users(world: FaultWorld, name: str) -> None:
+    """Give a pooled Tenant a user, as somebody else in the pool has one."""
     tenant = (world.tenant(name) or {})["status"]["id"]
     values = "(id, tenant_id, email) VALUES ({}, {}, 'ada@example.com') ON CONFLICT DO NOTHING"
     user = sql.SQL("INSERT INTO tenantry_pool.users " + values)
@@ -220,7 +260,8 @@ def a_pooled_tenant(world: FaultWorld, name: str) -> None:
 
 def edit_pool(world: FaultWorld, name: str) -> None:
     """Take guards of the pool away by hand, and a tenant's own part in it."""
-    words = {"login": sql.Identifier(TenantNames(name).logins[0]), "name": sql.Literal(name)}
+    words: dict[str, sql.Composable] = {"login": sql.Identifier(TenantNames(name).logins[0]), "name": sql.Literal(name)}
+    words["operator"] = sql.Identifier(world.login.user)
     edits = (
         "ALTER TABLE tenantry_pool.users DISABLE ROW LEVEL SECURITY",
         "DROP POLICY pool_accounts ON tenantry_pool.users",
@@ -229,6 +270,7 @@ def edit_pool(world: FaultWorld, name: str) -> None:
         "REVOKE EXECUTE ON FUNCTION tenantry.tenant_of(name) FROM tenantry_pool_customers",
         "UPDATE tenantry.pooled SET open = false WHERE name = {name}",
         "ALTER ROLE {login} NOINHERIT CONNECTION LIMIT 99",
+        AS_OPERATOR,
         "REVOKE tenantry_pool_customers FROM {login}",
     )
     world.execute(*(sql.SQL(edit).format(**words) for edit in edits))
@@ -251,37 +293,68 @@ class Scenario:
     later: bool = False
 
 
+FIRST_IN_POOL = "first-in-pool"
 SOMEBODY_ELSE = "01890000-0000-7000-8000-000000000000"
-OVERLAP = "2s"
+SHORT_OVERLAP = {"rotation": {"interval": "0s", "overlap": "2s"}}
 READS = {"readOnlyRole": "Enabled"}
 EXTENDS = {"extensions": [{"name": "citext"}]}
 LIMITS = {"connectionLimit": 7, "settings": {"statement_timeout": "9s", "work_mem": "8MB"}}
 
+TEMPLATE = {"template": {"DSN": "postgresql://{username}:{password}@{host}:{port}/{database}"}}
+NAMESPACE = {
+    "quota": {"pods": "20"},
+    "limits": {"default": {"cpu": "500m"}},
+    "networkPolicy": "DefaultDeny",
+    "roleBindings": [{"role": "edit", "subjects": [{"kind": "User", "name": "jane"}]}],
+}
+RETAIN = {"deletionPolicy": "Retain"}
+BACKED_UP = {"deletionPolicy": "BackupThenDelete", "backup": BACKUP}
+APART = {"isolation": "Database"}
+POOLED = {"isolation": "Pooled"}
+
+
+def _scenarios_in(place: str, spec: dict[str, Any], *, after_move: Deed) -> Iterator[Scenario]:
+    """What a Tenant of one isolation goes through; `place` tells it from the others."""
+    begin = begin_with(**spec)
+    yield Scenario(f"change limits and settings{place}", change(database=LIMITS), prepare=begin)
+    yield Scenario(f"rotate{place}", rotate, prepare=begin_with(credentials=SHORT_OVERLAP, **spec), reached=has_rotated)
+    for verb, lifecycle in (("suspend", "Suspended"), ("archive", "Archived")):
+        yield Scenario(f"{verb}{place}", change(lifecycle=lifecycle), prepare=begin)
+        without = begin_without_access(lifecycle, **spec)
+        yield Scenario(f"resume what was {lifecycle.lower()}{place}", change(lifecycle="Active"), prepare=without)
+    yield Scenario(f"delete with Retain{place}", delete, prepare=begin_with(**RETAIN, **spec), reached=is_gone)
+    yield Scenario(f"delete with Delete{place}", delete, prepare=begin, reached=is_gone)
+    yield Scenario(
+        f"delete with BackupThenDelete{place}",
+        delete,
+        prepare=begin_with(**BACKED_UP, **spec),
+        reached=is_backed_up_and_gone,
+    )
+    yield Scenario(f"adopt what was retained{place}", create(**spec), prepare=begin_retained(**spec))
+    yield Scenario(f"migrate{place}", migrate, begin_to_move(**spec), has_migrated, tidy=after_move, later=True)
+
+
 SCENARIOS = (
-    Scenario("create", create, prepare=nothing),
-    Scenario("change limits and settings", change(database=LIMITS)),
+    Scenario("create", create(), prepare=nothing),
+    Scenario("create in a database of its own", create(**APART), prepare=nothing),
+    Scenario("create in a pool", create(**POOLED), prepare=without_a_pool),
+    Scenario("create in a pool that is there", create(**POOLED), prepare=with_a_pool),
+    *_scenarios_in("", {}, after_move=release_what_ships),
+    *_scenarios_in(" in a database of its own", APART, after_move=release_what_ships),
+    *_scenarios_in(" in a pool", POOLED, after_move=release_without_a_pool),
     Scenario("ask for a read-only role", change(database=READS)),
-    Scenario("drop the read-only role", change(database={"readOnlyRole": "Disabled"}), prepare=a_tenant_that_is_read),
-    Scenario("suspend what is read", change(lifecycle="Suspended"), prepare=a_tenant_that_is_read),
-    Scenario("ask for an extension in its own database", change(database=EXTENDS), prepare=a_tenant_apart),
-    Scenario("rotate", rotate, prepare=a_tenant_with_a_short_overlap, reached=has_rotated),
+    Scenario("drop the read-only role", change(database={"readOnlyRole": "Disabled"}), begin_with(database=READS)),
+    Scenario("suspend what is read", change(lifecycle="Suspended"), begin_with(database=READS)),
+    Scenario("ask for an extension", change(database=EXTENDS), tidy=drop_extensions),
+    Scenario("ask for an extension in its own database", change(database=EXTENDS), begin_with(**APART)),
+    Scenario("ask for a namespace", change(namespace=NAMESPACE)),
     Scenario("move the Secret", change(credentials={"secretName": "elsewhere"})),
-    Scenario("suspend", change(lifecycle="Suspended")),
-    Scenario("resume what was suspended", change(lifecycle="Active"), prepare=a_tenant_that_is("Suspended")),
-    Scenario("archive", change(lifecycle="Archived")),
-    Scenario("resume what was archived", change(lifecycle="Active"), prepare=a_tenant_that_is("Archived")),
-    Scenario("delete with Retain", delete, prepare=a_tenant_that_retains, reached=is_gone),
-    Scenario("delete with Delete", delete, reached=is_gone),
-    Scenario("adopt what was retained", create, prepare=a_retained_tenant),
+    Scenario("ask for another key in the Secret", change(credentials=TEMPLATE)),
     Scenario("repair roles and grants", edit_roles, restores=True),
     Scenario("repair a dropped login", drop_login, restores=True),
     Scenario("repair a deleted Secret", delete_secret, restores=True),
     Scenario("repair a lost registry row", lose_row, restores=True),
-    Scenario("create with a database", create_apart, prepare=nothing),
-    Scenario("delete a database", delete, prepare=a_customer_apart, reached=is_gone),
-    Scenario("repair a database", edit_database, prepare=a_customer_apart, restores=True),
-    Scenario("create in a pool", create_pooled, prepare=without_a_pool),
-    Scenario("delete from a pool", delete, prepare=a_pooled_tenant, reached=is_gone),
-    Scenario("repair a pool", edit_pool, prepare=a_pooled_tenant, restores=True),
-    Scenario("migrate", migrate, a_tenant_to_move, has_migrated, tidy=release_what_ships, later=True),
+    Scenario("repair a database", edit_database, begin_with(**APART), restores=True),
+    Scenario("repair within a database", edit_inside, begin_with(**APART), restores=True),
+    Scenario("repair a pool", edit_pool, begin_with(**POOLED), restores=True),
 )
