@@ -52,6 +52,7 @@ check: ## Format, lint, types, imports, drift, unit, property, contract
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@$(RUN) $(PY) -m tenantry_crds render --check
+	@$(RUN) $(PY) -m tenantry_migrations render --check
 	@$(RUN) $(PY) -m tenantry_operator.cli.reference --check
 	@$(RUN) $(PY) -m tenantry_testing.rows
 	@$(RUN) $(PY) -m pytest -q --junitxml=$(RESULTS)/check.xml tests/unit tests/property tests/contract $(PYTEST_ARGS)
@@ -76,8 +77,9 @@ prove: ## Kill the operator at each of its writes, and break what it talks to; r
 	@$(RUN) $(PY) -m tenantry_testing.prove $(ARGS)
 
 .PHONY: render
-render: ## Write the generated files anew: CRDs, charts' copies, reference pages
+render: ## Write the generated files anew: CRDs, charts' copies, the histories' SQL, reference pages
 	@$(RUN) $(PY) -m tenantry_crds render
+	@$(RUN) $(PY) -m tenantry_migrations render
 	@$(RUN) $(PY) -m tenantry_operator.cli.reference
 
 .PHONY: fmt

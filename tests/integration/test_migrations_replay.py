@@ -26,6 +26,7 @@ from tenantry_migrations import (
     upgrade_registry,
     version_query,
 )
+from tenantry_migrations.scripts import REGISTRY_SCRIPTS, TENANT_SCRIPTS, history_of
 from tenantry_testing.postgres import PostgresServer
 
 ROLES = {"accounts": "replay_accounts"}
@@ -85,10 +86,10 @@ async def connection(server: PostgresServer, database: str) -> AsyncIterator[Con
 def two_revisions(tmp_path: Path) -> History:
     versions = tmp_path / "versions"
     versions.mkdir()
-    first = TENANT.folder / "versions" / "t0001_users.py"
+    first = TENANT_SCRIPTS / "versions" / "t0001_users.py"
     (versions / first.name).write_text(first.read_text())
     (versions / "t0002_notes.py").write_text(SECOND)
-    return History(tmp_path)
+    return history_of(tmp_path)
 
 
 async def replay(connection: Connection, schema: str, *steps: Step) -> None:
@@ -122,14 +123,14 @@ async def granted(connection: Connection, schema: str) -> set[tuple[str, str, st
     return {(row[0], row[1], row[2]) for row in rows}
 
 
-def run_alembic(history: History, *, url: str, schema: str) -> None:
+def run_alembic(scripts: Path, *, url: str, schema: str) -> None:
     """Run the scripts as Alembic itself does, over its own connection."""
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
         connection.execute(text(f'SET LOCAL search_path = "{schema}"'))
         with Operations.context(MigrationContext.configure(connection)):
-            for script in reversed(list(ScriptDirectory(history.folder).walk_revisions())):
+            for script in reversed(list(ScriptDirectory(scripts).walk_revisions())):
                 script.module.upgrade()
     engine.dispose()
 
@@ -137,7 +138,7 @@ def run_alembic(history: History, *, url: str, schema: str) -> None:
 async def test_the_replayed_catalogue_is_the_one_that_alembic_makes(
     connection: Connection, server: PostgresServer, database: str
 ) -> None:
-    await asyncio.to_thread(run_alembic, TENANT, url=server.url(database), schema="by_alembic")
+    await asyncio.to_thread(run_alembic, TENANT_SCRIPTS, url=server.url(database), schema="by_alembic")
     await replay(connection, "by_replay", *TENANT.steps(None, TENANT.head))
     found = await catalogue(connection, "by_replay")
     assert found == await catalogue(connection, "by_alembic")
@@ -147,7 +148,7 @@ async def test_the_replayed_catalogue_is_the_one_that_alembic_makes(
 async def test_the_registrys_catalogue_is_the_one_that_alembic_makes(
     connection: Connection, server: PostgresServer, database: str
 ) -> None:
-    await asyncio.to_thread(run_alembic, REGISTRY, url=server.url(database), schema="tenantry")
+    await asyncio.to_thread(run_alembic, REGISTRY_SCRIPTS, url=server.url(database), schema="tenantry")
     by_alembic = await catalogue(connection, "tenantry")
     await connection.execute("DROP SCHEMA tenantry CASCADE")
     await upgrade_registry(connection)

@@ -14,6 +14,7 @@ from tenantry_migrations import (
     WrongHistory,
     render,
 )
+from tenantry_migrations.scripts import history_of
 
 SCRIPT = """
 from alembic import op
@@ -32,7 +33,7 @@ def write(folder: Path, revision: str, previous: str | None, declarations: str =
     (folder / "versions").mkdir(exist_ok=True)
     script = SCRIPT.format(revision=revision, previous=previous, declarations=declarations)
     (folder / "versions" / f"{revision}_test.py").write_text(script)
-    return History(folder)
+    return history_of(folder)
 
 
 @pytest.mark.parametrize("history", [TENANT, REGISTRY])
@@ -72,7 +73,7 @@ def test_two_heads_are_refused(tmp_path: Path) -> None:
 
 def test_no_revision_at_all_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongHistory, match="no revision"):
-        _ = History(tmp_path).head
+        _ = history_of(tmp_path).head
 
 
 @pytest.mark.parametrize(

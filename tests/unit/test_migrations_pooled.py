@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tenantry_migrations import POOL, TENANT, PoolHistory, WrongHistory
+from tenantry_migrations.pool_rendering import pool_of
 from tenantry_testing.histories import CONTRACT, EXPAND, write_history
 
 SCRIPT = """
@@ -27,7 +28,7 @@ ID_COLUMN = 'sa.Column("id", sa.Uuid, primary_key=True)'
 def pool(folder: Path, upgrade: str, grants: str = "{}") -> PoolHistory:
     (folder / "versions").mkdir(exist_ok=True)
     (folder / "versions" / "a_test.py").write_text(SCRIPT.format(upgrade=upgrade, grants=grants))
-    return PoolHistory(folder)
+    return pool_of(folder)
 
 
 def test_the_pool_moves_by_the_same_revisions() -> None:
@@ -46,7 +47,7 @@ def test_every_table_of_what_ships_is_guarded_at_every_revision() -> None:
 
 
 def test_a_longer_history_lifts_the_guard_for_its_own_transaction_only(tmp_path: Path) -> None:
-    history = PoolHistory(write_history(tmp_path))
+    history = pool_of(write_history(tmp_path))
     for step in history.steps(TENANT.head, CONTRACT):
         before, after = (history.shape(revision).tables for revision in (step.previous or "", step.revision))
         lifts = {f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY' for table in before}

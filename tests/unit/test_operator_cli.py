@@ -27,13 +27,6 @@ def test_without_a_command_the_commands_are_listed() -> None:
         assert command in result.output
 
 
-def test_alembic_is_imported_by_who_renders_and_by_nobody_else() -> None:
-    """It takes a fifth of the time of a command such as explain."""
-    said = "import sys, tenantry_operator.cli; print(*{'alembic', 'sqlalchemy'} & {*sys.modules})"
-    found = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
-
-
 def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with its words."""
     command = command or typer.main.get_command(own_commands())

@@ -1,7 +1,8 @@
 """The histories of the tenants' schemas and of the registry, and what replays them.
 
-A revision is an Alembic script. It is rendered to SQL once in a process, without a database, and replayed by the
-caller over its own connection, so that many schemas can be moved at the same time.
+A revision is an Alembic script. It is rendered to SQL by `make render`, without a database, and replayed by the caller
+over its own connection, so that many schemas can be moved at the same time. Nothing here loads Alembic; who renders
+imports `scripts` and `pool_rendering`.
 """
 
 from tenantry_migrations.errors import MigrationError, NotAnUpgrade, NothingReleased, UnknownRevision, WrongHistory
@@ -14,7 +15,7 @@ from tenantry_migrations.histories import (
     REGISTRY_SCHEMA,
     TENANT,
 )
-from tenantry_migrations.history import History, Privilege, Step
+from tenantry_migrations.history import History, Privilege, Revision, Step
 from tenantry_migrations.pool import CUSTOMERS, OWNER, TENANT_ID, Policy, PoolHistory, PoolShape
 from tenantry_migrations.pool_upgrade import (
     directory_functions,
@@ -50,6 +51,7 @@ __all__ = [
     "PoolHistory",
     "PoolShape",
     "Privilege",
+    "Revision",
     "Step",
     "UnknownRevision",
     "WrongHistory",

@@ -1,26 +1,16 @@
-"""A history: one line of Alembic revisions, rendered to SQL text without a database.
+"""A history: one line of revisions, each rendered to SQL text.
 
-Alembic is imported at the first use of a history: most commands use none, and to import it takes longer than they do.
+What ships is read from `rendered/`, so that nobody who replays a history loads Alembic; `scripts` renders it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tenantry_migrations.errors import NotAnUpgrade, UnknownRevision, WrongHistory
-
-if TYPE_CHECKING:
-    from alembic.script import Script
+from tenantry_migrations.errors import NotAnUpgrade, UnknownRevision
 
 PHASES: Final = ("expand", "contract")
-
-GRANTABLE: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
-"""What a service may be granted on a table: rows, never its shape."""
-
-Grants = Mapping[str, Mapping[str, str]]
-"""Table, then service, then privileges as words: `{"users": {"accounts": "SELECT INSERT"}}`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -46,15 +36,23 @@ class Step:
     previous: str | None = None
 
 
+@dataclass(frozen=True)
+class Revision:
+    """The step to a revision, and what there is at it."""
+
+    step: Step
+    privileges: frozenset[Privilege]
+    tables: tuple[str, ...] = ()
+    """Of the pool: in the order in which they were made."""
+    customers: frozenset[str] = frozenset()
+    """Of the pool: the tables whose rows a customer reads itself."""
+
+
 class History:
-    """The scripts under `folder/versions`, oldest first. Reading and rendering happen once, at first use.
+    """Revisions, oldest first. They are read once, at first use."""
 
-    With `grants_in_steps` false the declared privileges are for the caller to grant, to logins that come and go.
-    """
-
-    def __init__(self, folder: Path, *, grants_in_steps: bool = True) -> None:
-        self.folder = folder
-        self.grants_in_steps = grants_in_steps
+    def __init__(self, read: Callable[[], Sequence[Revision]]) -> None:
+        self._read = read
 
     @property
     def head(self) -> str:
@@ -63,116 +61,32 @@ class History:
 
     @cached_property
     def revisions(self) -> tuple[str, ...]:
-        """All revisions, oldest first. Raises WrongHistory when they are not one line, or one declares no phase."""
-        scripts = self.scripts
-        if not scripts:
-            raise WrongHistory(f"no revision in {self.folder}")
-        return tuple(script.revision for script in scripts)
+        """All revisions, oldest first."""
+        return tuple(one.step.revision for one in self.line)
 
     def steps(self, start: str | None, to: str) -> tuple[Step, ...]:
         """Return the steps from `start` (None: an empty schema) to `to`, oldest first; none when they are the same.
 
         Raises UnknownRevision when the history lacks one of them, NotAnUpgrade when `to` lies before `start`.
         """
-        begin = 0 if start is None else self._position(start) + 1
-        end = self._position(to) + 1
+        begin = 0 if start is None else self.position(start) + 1
+        end = self.position(to) + 1
         if end < begin:
             raise NotAnUpgrade(f"{to} lies before {start}")
-        return self._steps[begin:end]
+        return tuple(one.step for one in self.line[begin:end])
 
     def privileges(self, revision: str) -> tuple[Privilege, ...]:
         """Every privilege that services hold at a revision, sorted; a table that is not named is nobody's."""
-        granted = self._granted[self._position(revision)]
+        granted = self.line[self.position(revision)].privileges
         return tuple(sorted(granted, key=lambda privilege: (privilege.table, privilege.service)))
 
-    def _position(self, revision: str) -> int:
+    def position(self, revision: str) -> int:
+        """Return the place in the line, from 0. Raises UnknownRevision."""
         try:
             return self.revisions.index(revision)
         except ValueError:
             raise UnknownRevision(f"this version knows no revision {revision!r}; its newest is {self.head}") from None
 
     @cached_property
-    def scripts(self) -> "tuple[Script, ...]":
-        """The scripts, oldest first. Raises WrongHistory."""
-        from alembic.script import ScriptDirectory  # noqa: PLC0415
-        from alembic.util import CommandError  # noqa: PLC0415
-
-        directory = ScriptDirectory(self.folder)
-        try:
-            scripts = list(directory.walk_revisions("base", "heads"))
-            head = directory.get_current_head()
-        except CommandError as error:
-            raise WrongHistory(f"{self.folder} is not one line of revisions: {error}") from error
-        if any(script.is_merge_point for script in scripts) or (scripts and head is None):
-            raise WrongHistory(f"{self.folder} is not one line of revisions")
-        for script in scripts:
-            _check_declarations(script)
-        return tuple(reversed(scripts))
-
-    @cached_property
-    def _granted(self) -> tuple[frozenset[Privilege], ...]:
-        """What is granted after each revision."""
-        tables: dict[str, Mapping[str, str]] = {}
-        result = []
-        for script in self.scripts:
-            tables |= _grants_of(script)
-            result.append(frozenset(_privileges(tables)))
-        return tuple(result)
-
-    @cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return tuple(self._step(position) for position in range(len(self.revisions)))
-
-    def _step(self, position: int) -> Step:
-        from tenantry_migrations.offline import render_script  # noqa: PLC0415
-
-        script = self.scripts[position]
-        return Step(
-            revision=script.revision,
-            phase=script.module.phase,
-            statements=(*render_script(script), *self._grant_statements(position)),
-            previous=self.revisions[position - 1] if position else None,
-        )
-
-    def _grant_statements(self, position: int) -> Iterable[str]:
-        if not self.grants_in_steps:
-            return ()
-        before = self._granted[position - 1] if position else frozenset[Privilege]()
-        return _grant_statements(before, self._granted[position], _grants_of(self.scripts[position]))
-
-
-def _grants_of(script: "Script") -> Grants:
-    grants: Grants = script.module.grants
-    return grants
-
-
-def _check_declarations(script: "Script") -> None:
-    """Raise WrongHistory unless the script says its phase and what it grants."""
-    if getattr(script.module, "phase", None) not in PHASES:
-        raise WrongHistory(f"{script.revision} must declare phase = {' or '.join(map(repr, PHASES))}")
-    if not isinstance(getattr(script.module, "grants", None), dict):
-        raise WrongHistory(f"{script.revision} must declare grants = {{table: {{service: privileges}}}}; {{}} for none")
-    words = {word for services in _grants_of(script).values() for held in services.values() for word in held.split()}
-    if unknown := words - GRANTABLE:
-        raise WrongHistory(f"{script.revision} grants {', '.join(sorted(unknown))}, which no service may hold")
-
-
-def _privileges(tables: Grants) -> Iterable[Privilege]:
-    for table, services in tables.items():
-        for service, words in services.items():
-            yield Privilege(table, service, frozenset(words.split()))
-
-
-def _grant_statements(before: frozenset[Privilege], after: frozenset[Privilege], named: Grants) -> Iterable[str]:
-    """Grants and revokes that lead from one state to the other, for the tables that the revision names.
-
-    A table with no entry left and dropped by the script itself must not be named: its privileges went with it.
-    """
-    held = {(p.table, p.service): p.privileges for p in before}
-    wanted = {(p.table, p.service): p.privileges for p in after}
-    for table, service in sorted(key for key in held.keys() | wanted.keys() if key[0] in named):
-        had, wants = (state.get((table, service), frozenset[str]()) for state in (held, wanted))
-        if revoked := had - wants:
-            yield f'REVOKE {", ".join(sorted(revoked))} ON "{table}" FROM {{role:{service}}}'
-        if granted := wants - had:
-            yield f'GRANT {", ".join(sorted(granted))} ON "{table}" TO {{role:{service}}}'
+    def line(self) -> tuple[Revision, ...]:
+        return tuple(self._read())

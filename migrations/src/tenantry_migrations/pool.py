@@ -8,15 +8,9 @@ tenants, it is lifted within the transaction.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from tenantry_migrations.errors import WrongHistory
-from tenantry_migrations.history import History, Privilege, Step
-
-if TYPE_CHECKING:
-    from alembic.script import Script
-
-    from tenantry_migrations.pool_rendering import Rendered
+from tenantry_migrations.history import History, Privilege
 
 TENANT_ID: Final = "tenant_id"
 
@@ -84,64 +78,38 @@ class PoolShape:
 
 
 class PoolHistory(History):
-    """The scripts of a tenant history. A script may name in `customers` the tables whose rows a customer reads itself.
-
-    Raises WrongHistory for a script that makes what cannot be guarded.
-    """
+    """The tenant history with the tables that each revision leaves, and whose rows a customer reads itself."""
 
     def shape(self, revision: str) -> PoolShape:
         """Return what there is at a revision."""
-        return self._shapes[self._position(revision)]
+        return self._shapes[self.position(revision)]
 
     def guard(self, revision: str, table: str) -> tuple[str, ...]:
         """Return the statements that guard a table as at a revision, whatever guards it now but other policies."""
         policies = sorted(policy for policy in self.shape(revision).policies if policy.table == table)
         return (*_secure(table), *(one for policy in policies for one in (policy.drop(), policy.create())))
 
-    def _step(self, position: int) -> Step:
-        script = self.scripts[position]
-        before = self._shapes[position - 1] if position else PoolShape((), frozenset(), frozenset())
-        after = self._shapes[position]
-        lifted = (f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY' for table in sorted(before.tables))
-        return Step(
-            revision=script.revision,
-            phase=script.module.phase,
-            statements=(
-                *lifted,
-                *self._rendered[position].statements,
-                *_guards(before, after),
-                *_grants(before, after),
-            ),
-            previous=self.revisions[position - 1] if position else None,
-        )
-
-    @cached_property
-    def _rendered(self) -> tuple["Rendered", ...]:
-        from tenantry_migrations.pool_rendering import render_for_pool  # noqa: PLC0415
-
-        return tuple(render_for_pool(script) for script in self.scripts)
-
     @cached_property
     def _shapes(self) -> tuple[PoolShape, ...]:
-        tables, readable, shapes = tuple[str, ...](), frozenset[str](), list[PoolShape]()
-        for position, script in enumerate(self.scripts):
-            rendered = self._rendered[position]
-            tables = tuple(table for table in (*tables, *rendered.made) if table not in rendered.dropped)
-            readable = (readable | frozenset(getattr(script.module, "customers", ()))) & frozenset(tables)
-            shapes.append(self._shape(script, position, tables, readable))
-        return tuple(shapes)
+        return tuple(shape_of(one.tables, one.privileges, one.customers) for one in self.line)
 
-    def _shape(self, script: "Script", position: int, tables: tuple[str, ...], readable: frozenset[str]) -> PoolShape:
-        services = frozenset(one for one in self._granted[position] if one.privileges)
-        if unknown := {one.table for one in services} - {*tables}:
-            raise WrongHistory(
-                f"{script.revision} grants on {', '.join(sorted(unknown))}, which a pool cannot guard: make and drop "
-                "a table by op.create_table and op.drop_table"
-            )
-        read = frozenset(Privilege(table, CUSTOMERS, frozenset({"SELECT"})) for table in readable)
-        owned = frozenset(Policy(table, OWNER) for table in tables)
-        policies = owned | {Policy(one.table, one.service) for one in services | read}
-        return PoolShape(tables, policies, services | read)
+
+def shape_of(tables: tuple[str, ...], granted: frozenset[Privilege], customers: frozenset[str]) -> PoolShape:
+    """Return the guards of tables: their owner's, one for each service with a privilege, and the customers'."""
+    services = frozenset(one for one in granted if one.privileges)
+    read = frozenset(Privilege(table, CUSTOMERS, frozenset({"SELECT"})) for table in customers)
+    owned = frozenset(Policy(table, OWNER) for table in tables)
+    policies = owned | {Policy(one.table, one.service) for one in services | read}
+    return PoolShape(tables, policies, services | read)
+
+
+NOTHING: Final = PoolShape((), frozenset(), frozenset())
+
+
+def guarded(before: PoolShape, after: PoolShape, statements: Iterable[str]) -> tuple[str, ...]:
+    """Return a revision's statements between those that lift the guards and those that close them again."""
+    lifted = (f'ALTER TABLE "{table}" NO FORCE ROW LEVEL SECURITY' for table in sorted(before.tables))
+    return (*lifted, *statements, *_guards(before, after), *_grants(before, after))
 
 
 def _secure(table: str) -> tuple[str, str]:

@@ -1,6 +1,8 @@
-"""Renders a revision for the pool: every key begins with the tenant, or the revision is refused."""
+"""Renders the tenant history for the pool: every key begins with the tenant, or the revision is refused."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from alembic.ddl.postgresql import PostgresqlImpl
@@ -8,8 +10,10 @@ from alembic.script import Script
 from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 
 from tenantry_migrations.errors import WrongHistory
+from tenantry_migrations.history import Privilege, Revision, Step
 from tenantry_migrations.offline import render_script
-from tenantry_migrations.pool import TENANT_ID
+from tenantry_migrations.pool import NOTHING, TENANT_ID, PoolHistory, PoolShape, guarded, shape_of
+from tenantry_migrations.scripts import granted_after, previous_of, read_scripts
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,43 @@ class Rendered:
     statements: tuple[str, ...]
     made: tuple[str, ...]
     dropped: tuple[str, ...]
+
+
+def pool_of(folder: Path) -> PoolHistory:
+    """Return the history of the scripts under `folder/versions` for the pool. Its first use may raise WrongHistory."""
+    return PoolHistory(lambda: render_pool_revisions(folder))
+
+
+def render_pool_revisions(folder: Path) -> Sequence[Revision]:
+    """Render the scripts of a tenant history, oldest first. Raises WrongHistory for what cannot be guarded.
+
+    A script may name in `customers` the tables whose rows a customer reads itself.
+    """
+    scripts = read_scripts(folder)
+    tables, customers, before = tuple[str, ...](), frozenset[str](), NOTHING
+    revisions: list[Revision] = []
+    for script, granted, previous in zip(scripts, granted_after(scripts), previous_of(scripts), strict=True):
+        rendered = render_for_pool(script)
+        tables = tuple(table for table in (*tables, *rendered.made) if table not in rendered.dropped)
+        customers = (customers | frozenset(getattr(script.module, "customers", ()))) & frozenset(tables)
+        _check_granted(script, granted, tables)
+        after = shape_of(tables, granted, customers)
+        revisions.append(Revision(_step(script, previous, before, after, rendered), granted, tables, customers))
+        before = after
+    return revisions
+
+
+def _step(script: Script, previous: str | None, before: PoolShape, after: PoolShape, rendered: Rendered) -> Step:
+    statements = guarded(before, after, rendered.statements)
+    return Step(script.revision, script.module.phase, statements, previous)
+
+
+def _check_granted(script: Script, granted: frozenset[Privilege], tables: tuple[str, ...]) -> None:
+    if unknown := {one.table for one in granted if one.privileges} - {*tables}:
+        raise WrongHistory(
+            f"{script.revision} grants on {', '.join(sorted(unknown))}, which a pool cannot guard: make and drop "
+            "a table by op.create_table and op.drop_table"
+        )
 
 
 def render_for_pool(script: Script) -> Rendered:

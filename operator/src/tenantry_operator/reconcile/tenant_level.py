@@ -219,7 +219,8 @@ def _code() -> str:
     digest = blake2b(digest_size=16)
     for package in (tenantry_crds, tenantry_migrations, tenantry_operator):
         for root in package.__path__:
-            for file in sorted(Path(root).rglob("*.py")):
+            # The histories are JSON.
+            for file in sorted(one for one in Path(root).rglob("*") if one.suffix in {".py", ".json"}):
                 digest.update(file.read_bytes())
     return digest.hexdigest()
 

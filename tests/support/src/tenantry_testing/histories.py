@@ -1,16 +1,17 @@
 """A longer tenant history for tests: what ships, then a revision that expands, then one that contracts."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tenantry_migrations import POOL, TENANT
+from tenantry_migrations import POOL, TENANT, History
+from tenantry_migrations.pool_rendering import pool_of
+from tenantry_migrations.scripts import TENANT_SCRIPTS, history_of
 
 EXPAND: Final = "t9001"
 CONTRACT: Final = "t9002"
-CACHED: Final = ("revisions", "scripts", "_granted", "_steps", "_rendered", "_shapes")
 
 SCRIPTS: Final = {
     EXPAND: """
@@ -48,7 +49,7 @@ def upgrade():
 
 def write_history(folder: Path) -> Path:
     """Copy what ships into the folder, and add the two revisions; return the folder."""
-    shutil.copytree(TENANT.folder / "versions", folder / "versions", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(TENANT_SCRIPTS / "versions", folder / "versions", ignore=shutil.ignore_patterns("__pycache__"))
     for revision, script in SCRIPTS.items():
         (folder / "versions" / f"{revision}_test.py").write_text(script.format(previous=TENANT.head))
     return folder
@@ -57,16 +58,16 @@ def write_history(folder: Path) -> Path:
 @contextmanager
 def tenant_history(folder: Path) -> Iterator[None]:
     """Have the operator in this process know the history in the folder, as one of a later version would."""
-    shipped = TENANT.folder
-    _use(folder)
+    shipped = [(history, dict(vars(history))) for history in (TENANT, POOL)]
+    for history, longer in ((TENANT, history_of(folder)), (POOL, pool_of(folder))):
+        _become(history, vars(longer))
     try:
         yield
     finally:
-        _use(shipped)
+        for history, held in shipped:
+            _become(history, held)
 
 
-def _use(folder: Path) -> None:
-    for history in (TENANT, POOL):
-        history.folder = folder
-        for name in CACHED:
-            history.__dict__.pop(name, None)
+def _become(history: History, held: Mapping[str, object]) -> None:
+    vars(history).clear()
+    vars(history).update(held)
