@@ -85,12 +85,13 @@ def candidate(body: RawObject) -> Candidate:
     spec, status, metadata = body["spec"], body.get("status") or {}, body["metadata"]
     ready = [one for one in status.get("conditions") or () if one["type"] == ConditionType.READY]
     limits, capacity = spec.get("limits") or {}, status.get("capacity") or {}
+    most = capacity.get("tenants", BORNE_BY_ANY)
     return Candidate(
         metadata["name"],
         default=bool(spec.get("default")),
         ready=any(one["status"] == "True" for one in ready),
         leaving=bool(metadata.get("deletionTimestamp")),
-        most_tenants=min(limits.get("tenants", BORNE_BY_ANY), capacity.get("tenants", BORNE_BY_ANY)),
+        most_tenants=min(limits.get("tenants", most), most),
         logins=capacity.get("serviceLogins", 1),
         most_per_login=capacity.get("tenantsPerLogin", BORNE_BY_ANY),
     )
