@@ -42,8 +42,7 @@ async def make_pool(connection: Connection, to: str, *, roles: Mapping[str, str]
     await _bring_directory(connection, roles)
     if await pool_version(connection) is not None:
         return False
-    for statement in make_statements(to, roles=roles):
-        await connection.execute(statement)
+    await _send(connection, make_statements(to, roles=roles))
     return True
 
 
@@ -118,12 +117,18 @@ async def lock_pool(connection: Connection) -> None:
 
 async def _bring_directory(connection: Connection, roles: Mapping[str, str]) -> None:
     current = await _version(connection, DIRECTORY_SCHEMA)
-    if current is None:
-        await connection.execute(_create_schema(DIRECTORY_SCHEMA, roles))
-    for statement in as_owner(DIRECTORY_SCHEMA, DIRECTORY.steps(current, DIRECTORY.head), roles=roles):
-        await connection.execute(statement)
-    for statement in (*use_grants(DIRECTORY_SCHEMA, roles), *function_grants(roles)):
-        await connection.execute(statement)
+    statements = (
+        *((_create_schema(DIRECTORY_SCHEMA, roles),) if current is None else ()),
+        *as_owner(DIRECTORY_SCHEMA, DIRECTORY.steps(current, DIRECTORY.head), roles=roles),
+        *use_grants(DIRECTORY_SCHEMA, roles),
+        *function_grants(roles),
+    )
+    await _send(connection, statements)
+
+
+async def _send(connection: Connection, statements: Iterable[Statement]) -> None:
+    """Run the statements in one round trip."""
+    await connection.execute(sql.SQL(";\n").join(statements))
 
 
 def as_owner(schema: str, steps: tuple[Step, ...], *, roles: Mapping[str, str]) -> tuple[Statement, ...]:
