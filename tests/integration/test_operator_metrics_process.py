@@ -176,6 +176,18 @@ def test_what_the_watch_did_not_bring_is_counted(world: FaultWorld, metric: Metr
         world.api.heal()
 
 
+def test_a_watch_that_expired_brings_what_there_is_and_goes_on(world: FaultWorld, metric: Metric) -> None:
+    make(world, "anew")
+    heard = rises(world, metric, "tenantry_watch_events_total", kind="Tenant")
+    assert world.api.expire_watches() > 0
+    heard()
+    passed = rises(world, metric, "tenantry_reconcile_total", kind="Tenant")
+    missed = metric("tenantry_watch_missed_total", kind="Tenant")
+    world.change("anew", displayName="Heard of")
+    passed()
+    assert metric("tenantry_watch_missed_total", kind="Tenant") == missed
+
+
 def test_the_tenants_of_a_run_are_told(world: FaultWorld, metric: Metric) -> None:
     make(world, "moved")
     body = {

@@ -1,5 +1,6 @@
 """The cache: the newest resourceVersion wins, and what is gone stays gone."""
 
+import json
 from typing import Any
 
 import pytest
@@ -95,3 +96,15 @@ def test_who_wrote_which_field_of_a_quota_is_kept_since_nothing_else_tells_of_a_
     managed = {"name": "acme", "namespace": "acme", "resourceVersion": "7", "managedFields": [{"manager": "kubectl"}]}
     cache.put("ResourceQuota", {"metadata": managed})
     assert cache.get(Key("ResourceQuota", "acme", "acme")) == {"metadata": managed}
+
+
+def test_equal_texts_of_objects_are_one() -> None:
+    """Text from two answers is equal, and in two places."""
+    cache = ObjectCache()
+    for name in ("acme", "other"):
+        said = f'{{"metadata": {{"name": "{name}", "resourceVersion": "1"}}, "status": {{"conditions": [{{"reason": '
+        cache.observed("Tenant", json.loads(said + '"Provisioned"}], "roles": ["a role of"]}}'))
+    first, second = (body["status"] for body in cache.all("Tenant"))
+    assert first == second == {"conditions": [{"reason": "Provisioned"}], "roles": ["a role of"]}
+    assert first["conditions"][0]["reason"] is second["conditions"][0]["reason"]
+    assert first["roles"][0] is second["roles"][0]

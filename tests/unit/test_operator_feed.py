@@ -1,11 +1,12 @@
 """The feed: what changed is queued once, what the watch missed is found, and a dead watch is noticed."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tenantry_operator.clients.kube import SECRETS, TENANTS, Resource
+from tenantry_operator.clients.kube import PAGE, SECRETS, TENANTS, Gone, Page, Resource
 from tenantry_operator.engine.cache import ObjectCache
 from tenantry_operator.engine.queue import Key, Lane
 from tenantry_operator.handlers.feed import Feed, Watched, itself, keep_checking, rest
@@ -35,9 +36,19 @@ class Server:
 
     def __init__(self) -> None:
         self.held: dict[str, list[dict[str, Any]]] = {}
+        self.version = "9"
+        self.gone = 0
 
-    async def list(self, resource: Resource, **_: Any) -> list[dict[str, Any]]:
-        return list(self.held.get(resource.kind, []))
+    async def pages(self, resource: Resource, *, size: int = PAGE, **_: Any) -> AsyncIterator[Page]:
+        """One object a page; the place is given up as often as was asked for."""
+        held = self.held.get(resource.kind, [])
+        for obj in held:
+            yield Page([obj], self.version)
+            if size and self.gone:
+                self.gone -= 1
+                raise Gone(410, "Expired", "the place is given up")
+        if not held:
+            yield Page([], self.version)
 
     async def get(self, resource: Resource, name: str, **_: Any) -> dict[str, Any] | None:
         return next((obj for obj in self.held.get(resource.kind, []) if obj["metadata"]["name"] == name), None)
@@ -50,7 +61,7 @@ class Bench:
         self.clock = FakeClock()
         self.queued: list[tuple[Key, Lane]] = []
         self.feed = Feed(
-            self.server,  # type: ignore[arg-type]  # the two reads that the feed does
+            self.server,  # type: ignore[arg-type]  # the reads that the feed does
             self.cache,
             lambda key, lane: self.queued.append((key, lane)),
             watched=[
@@ -76,6 +87,51 @@ async def test_what_exists_at_the_start_is_loaded_and_queued_without_hurry(bench
     await bench.feed.prime()
     assert bench.cache.get(ACME) == tenant(3)
     assert bench.taken() == [(ACME, Lane.ROUTINE)]
+
+
+async def test_a_list_that_takes_too_long_is_asked_for_at_once(bench: Bench) -> None:
+    bench.server.held["Tenant"], bench.server.gone = [tenant(3), tenant(4, "other")], 1
+    await bench.feed.prime()
+    assert bench.cache.keys("Tenant") == (ACME, Key("Tenant", "other"))
+    assert bench.taken() == [(ACME, Lane.ROUTINE), (Key("Tenant", "other"), Lane.ROUTINE)]
+
+
+async def test_a_watch_that_goes_on_from_the_list_has_brought_what_was_in_it(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(3)]
+    await bench.feed.prime()
+    assert bench.feed.begins() == {"Tenant": "9", "Secret": "9"}
+    bench.feed.begun("Tenant")
+    await bench.feed.check()
+    bench.clock.advance(100)
+    assert bench.feed.behind() == 0
+    bench.server.held["Tenant"] = [tenant(12)]
+    await bench.feed.check()
+    bench.clock.advance(100)
+    assert bench.feed.behind() == 100
+
+
+async def test_a_watch_that_never_began_is_behind(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(3)]
+    await bench.feed.prime()
+    await bench.feed.check()
+    bench.clock.advance(100)
+    assert bench.feed.behind() == 100
+
+
+async def test_what_a_watch_brought_before_it_is_said_to_have_begun_is_kept(bench: Bench) -> None:
+    bench.server.held["Tenant"] = [tenant(3)]
+    await bench.feed.prime()
+    bench.feed.event("Tenant", "MODIFIED", tenant(12))
+    bench.feed.begun("Tenant")
+    bench.server.held["Tenant"] = [tenant(12)]
+    await bench.feed.check()
+    bench.clock.advance(100)
+    assert bench.feed.behind() == 0
+
+
+async def test_what_a_watch_finds_when_it_begins_anew_is_taken(bench: Bench) -> None:
+    bench.feed.listed("Tenant", [tenant(4), tenant(5, "other")])
+    assert bench.taken() == [(ACME, Lane.NEWS), (Key("Tenant", "other"), Lane.NEWS)]
 
 
 async def test_a_change_is_queued_at_once_and_only_once(bench: Bench) -> None:
@@ -145,14 +201,14 @@ async def test_a_deletion_that_the_watch_never_brings_is_found(bench: Bench) -> 
 
 
 async def test_an_object_that_comes_while_the_list_is_under_way_is_not_taken_for_deleted(bench: Bench) -> None:
-    listed = bench.server.list
+    pages = bench.server.pages
 
-    async def slow_list(resource: Resource, **options: Any) -> list[dict[str, Any]]:
-        found = await listed(resource, **options)
-        bench.feed.event("Tenant", "ADDED", tenant(9, name="late"))
-        return found
+    async def slow_pages(resource: Resource, **options: Any) -> AsyncIterator[Page]:
+        async for page in pages(resource, **options):
+            bench.feed.event("Tenant", "ADDED", tenant(9, name="late"))
+            yield page
 
-    bench.server.list = slow_list  # type: ignore[method-assign]
+    bench.server.pages = slow_pages  # type: ignore[method-assign]
     await bench.feed.check()
     assert bench.cache.get(Key("Tenant", "late")) is not None
 

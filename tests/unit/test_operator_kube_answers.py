@@ -254,3 +254,25 @@ async def test_an_answer_that_was_cut_off_is_none(content: bytes) -> None:
     async with server(handler) as configuration, Kube(configuration) as kube:
         with pytest.raises(ApiUnreachable, match=r"no JSON|no object"):
             await kube.list(TENANTS)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_a_list_comes_in_pages_and_at_once_when_the_server_has_given_up_its_place(given_up: bool) -> None:
+    asked: list[dict[str, str]] = []
+
+    async def paged(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        if "continue" in request.query:
+            if given_up:
+                return status(410, "Expired")
+            return web.json_response({"metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "b"}}]})
+        following = {"continue": "there"} if "limit" in request.query else {}
+        names = ["a"] if following else ["a", "b"]
+        items = [{"metadata": {"name": name}} for name in names]
+        return web.json_response({"metadata": {"resourceVersion": "7", **following}, "items": items})
+
+    async with server(paged) as configuration, Kube(configuration) as kube:
+        found = await kube.list(TENANTS, labels={"a": "b"})
+    assert [(one["kind"], one["metadata"]["name"]) for one in found] == [("Tenant", "a"), ("Tenant", "b")]
+    limit = {"labelSelector": "a=b", "limit": "500"}
+    assert asked == [limit, {**limit, "continue": "there"}, *([{"labelSelector": "a=b"}] if given_up else [])]

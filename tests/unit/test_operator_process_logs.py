@@ -81,7 +81,7 @@ def test_an_api_key_in_a_text_is_taken_out() -> None:
 
 @pytest.mark.parametrize("name", ["password", "admin_password", "token", "authorization", "api_key", "apiKey"])
 def test_a_field_that_is_named_like_a_secret_is_taken_out(name: str) -> None:
-    event = redact(None, "info", {"event": "x", name: SECRET, "nested": {name: SECRET, "kept": "yes"}})
+    event = redact({"event": "x", name: SECRET, "nested": {name: SECRET, "kept": "yes"}})
     assert event == {"event": "x", name: REDACTED, "nested": {name: REDACTED, "kept": "yes"}}
 
 

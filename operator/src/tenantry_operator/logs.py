@@ -1,13 +1,12 @@
 """The operator's log: one line per event, JSON or for people, and never a secret in it."""
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any
-
-import structlog
-from structlog.typing import Processor
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from tenantry_operator.settings import LogFormat, LogLevel
 
@@ -33,25 +32,8 @@ QUIET = {
 
 def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: Any = None) -> None:
     """Send all logs of the process to ``stream`` (absent: standard error)."""
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.format_exc_info,
-        structlog.processors.UnicodeDecoder(),
-        redact,
-    ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(default=str)
-        if log_format is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(colors=False, timestamp_key="time", sort_keys=False)
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
-    )
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Formatter(_as_json if log_format is LogFormat.JSON else _for_people()))
     handler.addFilter(_not_noise)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -61,7 +43,47 @@ def configure_logging(level: LogLevel, log_format: LogFormat, *, stream: Any = N
     logging.captureWarnings(capture=True)
 
 
-def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+Render = Callable[[MutableMapping[str, Any]], str]
+
+OWN_TO_RECORDS: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime"}
+"""Whatever else a record has was given by `extra`."""
+
+
+class _Formatter(logging.Formatter):
+    """One line per event: what was said, level, logger, what was given by `extra`, time, and the traceback if any."""
+
+    def __init__(self, render: Render) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **{name: value for name, value in vars(record).items() if name not in OWN_TO_RECORDS},
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")[:-6] + "Z",
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            event["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            event["stack"] = record.stack_info
+        return self._render(redact(event))
+
+
+def _as_json(event: MutableMapping[str, Any]) -> str:
+    return json.dumps(event, default=str)
+
+
+def _for_people() -> Render:
+    # It loads what colours a terminal, which no operator in a cluster needs.
+    from structlog.dev import ConsoleRenderer  # noqa: PLC0415
+
+    renderer = ConsoleRenderer(colors=False, timestamp_key="time", sort_keys=False)
+    return lambda event: renderer(None, "", event)
+
+
+def redact(event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take secrets out of a log line, by the name of the field and by the form of the text."""
     for name, value in event.items():
         event[name] = _field(name, value)

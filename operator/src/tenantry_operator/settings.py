@@ -2,6 +2,7 @@
 
 import socket
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -126,7 +127,7 @@ class OperatorSettings(BaseSettings):
     log_format: LogFormat = LogFormat.JSON
     """json for machines, pretty for people."""
 
-    @property
+    @cached_property
     def own(self) -> Shard:
         """Which Tenants this operator looks after."""
         return Shard(self.shard, frozenset(self.shards))

@@ -225,7 +225,7 @@ def _watches(configuration: Configuration, feed: Feed, *, metrics: Metrics) -> S
         WatchThread(
             configuration,
             [one for one in feed.watched if one.namespace == scope],
-            feed.event,
+            feed,
             namespace=scope,
             restarted=metrics.watch_restarts.inc,
         )

@@ -7,7 +7,8 @@ from typing import Final
 from weakref import WeakSet
 
 import aiohttp
-from kubernetes.aio.client.rest import RESTClientObject
+
+from tenantry_operator.clients.official import RESTClientObject
 
 CLOSE_LIMIT: Final = 1.0
 """Seconds that the other side gets to say goodbye."""

@@ -3,18 +3,17 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from uuid_utils import uuid7
 
-from tenantry_operator.clients.connections import Connections, Transport
+from tenantry_operator.clients.connections import Transport
 from tenantry_operator.clients.kube_errors import (
     AlreadyExists,
     ApiError,
@@ -27,6 +26,7 @@ from tenantry_operator.clients.kube_errors import (
     from_response,
     read_object,
 )
+from tenantry_operator.clients.official import ConfigException, Configuration, load_incluster_config, load_kube_config
 from tenantry_operator.clients.resources import (
     CONFIGMAPS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -84,7 +84,6 @@ __all__ = [
     "RawObject",
     "Resource",
     "load_configuration",
-    "watch_session",
 ]
 
 logger = logging.getLogger(__name__)
@@ -104,6 +103,17 @@ METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+
+PAGE = 500
+"""Objects that are asked for at once: a list of ten thousand would need room that is never given back."""
+
+
+class Page(NamedTuple):
+    """A part of a list, and the resourceVersion of the list, which is the same for all its parts."""
+
+    items: list[RawObject]
+    version: str
 
 
 class ConfigurationError(Exception):
@@ -157,8 +167,8 @@ class Kube:
         guard: Callable[[], None] | None = None,
         answered: Callable[[str, int], None] | None = None,
     ) -> None:
-        self._client = ApiClient(configuration)
-        self._client.rest_client = Transport(configuration)
+        self._configuration = configuration
+        self._transport = Transport(configuration)
         self._instance = instance
         self._guard = guard
         self._answered = answered or (lambda _method, _status: None)
@@ -171,7 +181,7 @@ class Kube:
         await self.close()
 
     async def close(self) -> None:
-        await self._client.close()  # type: ignore[no-untyped-call]
+        await self._transport.close()
 
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> RawObject | None:
         """Return the object, or None when there is none."""
@@ -189,14 +199,41 @@ class Kube:
         metadata_only: bool = False,
     ) -> list[RawObject]:
         """Return all objects, each with its kind and apiVersion; an absent resource type has none."""
+        pages = partial(self.pages, resource, namespace=namespace, labels=labels, metadata_only=metadata_only)
+        try:
+            return [item async for page in pages() for item in page.items]
+        except Gone:
+            # It took so long that the server has given up the place; all at once, there is none to give up.
+            return [item async for page in pages(size=0) for item in page.items]
+
+    async def pages(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | str | None = None,
+        metadata_only: bool = False,
+        size: int = PAGE,
+    ) -> AsyncIterator[Page]:
+        """Yield all objects as `list` returns them, so many at a time (0: at once). Raises Gone if that takes long."""
         query = {"labelSelector": _selector(labels)} if labels else {}
         accept = METADATA_LIST if metadata_only else "application/json"
-        try:
-            answer = await self._call("GET", resource.path(namespace=namespace), query=query, accept=accept)
-        except NotFound:
-            return []
         typed = {"apiVersion": resource.api_version, "kind": resource.kind}
-        return [{**item, **typed} for item in answer.get("items") or []]
+        following = ""
+        while True:
+            limited = {
+                **query,
+                **({"limit": str(size)} if size else {}),
+                **({"continue": following} if following else {}),
+            }
+            try:
+                answer = await self._call("GET", resource.path(namespace=namespace), query=limited, accept=accept)
+            except NotFound:
+                return
+            about = answer.get("metadata") or {}
+            yield Page([item | typed for item in answer.get("items") or []], about.get("resourceVersion", ""))
+            if not (following := about.get("continue", "")):
+                return
 
     async def create(self, resource: Resource, body: RawObject) -> RawObject:
         """Raise AlreadyExists when the name is taken."""
@@ -297,7 +334,7 @@ class Kube:
         accept: str = "application/json",
         content_type: str = "application/json",
     ) -> RawObject:
-        url = self._client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         for attempt in range(1, ATTEMPTS + 1):
             if self._guard is not None and method != "GET":
                 self._guard()
@@ -313,11 +350,11 @@ class Kube:
     async def _request(self, method: str, url: str, *, body: object, accept: str, content_type: str) -> RawObject:
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": USER_AGENT}
         # The hook behind this call reads the service account's token anew when it is old.
-        token = await self._client.configuration.get_api_key_with_prefix("BearerToken")
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
         if token:
             headers["Authorization"] = token
         try:
-            answer = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+            answer = await self._transport.request(  # type: ignore[no-untyped-call]
                 method, url, headers=headers, body=body, _request_timeout=self._timeout
             )
             content = await answer.read()
@@ -334,41 +371,6 @@ class Kube:
 
 
 _MANAGED = {"fieldManager": FIELD_MANAGER}
-
-
-class _ListResponse(aiohttp.ClientResponse):
-    """An empty list of metadata comes as ``items: null``, which kopf does not expect."""
-
-    async def json(self, **options: Any) -> Any:
-        body = await super().json(**options)
-        if isinstance(body, dict) and body.get("items", ()) is None:
-            body["items"] = []
-        return body
-
-
-def watch_session(
-    configuration: Configuration, connections: Connections, *, metadata_only: Collection[str]
-) -> aiohttp.ClientSession:
-    """Open a session for long-lived watches in the running loop; the caller closes it, and then the connections.
-
-    Of resources whose plural is in ``metadata_only`` the server sends no more than the metadata.
-    """
-
-    async def prepare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        token = await configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            request.headers["Authorization"] = token
-        if request.url.name in metadata_only:
-            request.headers["Accept"] = METADATA_WATCH if request.url.query.get("watch") else METADATA_LIST
-        return await handler(request)
-
-    return aiohttp.ClientSession(
-        connector=connections.connector(Transport(configuration).ssl_context, limit=0),
-        middlewares=(prepare,),
-        response_class=_ListResponse,
-        proxy=configuration.proxy,
-        headers={"User-Agent": USER_AGENT},
-    )
 
 
 def _worth_waiting(error: ApiError, attempt: int) -> bool:

@@ -7,10 +7,11 @@ annotation, and posting is off.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from tenantry_operator.clients.kube import ApiError, Kube, RawObject, Resource
+from tenantry_operator.clients.kube import ApiError, Gone, Kube, Page, RawObject, Resource
 from tenantry_operator.engine.cache import ObjectCache, key_of, resource_version
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.engine.queue import Key, Lane
@@ -52,6 +53,15 @@ class _Seen:
     """Since when the API server is known to hold something newer."""
 
 
+@dataclass(frozen=True)
+class _Primed:
+    """What the cache was filled with, until the watch goes on from there."""
+
+    version: str
+    """Of the list."""
+    versions: dict[Key, str]
+
+
 class Feed:
     """Keeps the cache equal to the API server, and queues what changed.
 
@@ -76,6 +86,7 @@ class Feed:
         self._clock = clock
         self._metrics = metrics
         self._seen = {kind: _Seen() for kind in self._watched}
+        self._primed: dict[str, _Primed] = {}
 
     @property
     def watched(self) -> Sequence[Watched]:
@@ -87,8 +98,34 @@ class Feed:
     async def prime(self) -> None:
         """Fill the cache before the first pass, so that no pass takes what is not loaded yet for absent."""
         for one in self.watched:
-            for obj in await self._list(one):
+            await self._prime(one)
+
+    async def _prime(self, one: Watched) -> None:
+        version, versions = "", dict[Key, str]()
+        async for page in self._pages(one, metadata_only=one.metadata_only):
+            version = page.version
+            for obj in page.items:
+                versions[key_of(one.resource.kind, obj)] = resource_version(obj)
                 self._changed(one, obj, Lane.ROUTINE)
+        if version:
+            self._primed[one.resource.kind] = _Primed(version, versions)
+
+    def begins(self) -> Mapping[str, str]:
+        """Return for each kind the resourceVersion that a watch may go on from, for all before it is in the cache."""
+        return {kind: primed.version for kind, primed in self._primed.items()}
+
+    def begun(self, kind: str) -> None:
+        """Note that the watch goes on from there, as if it had brought what there was."""
+        primed = self._primed.pop(kind, None)
+        if primed is not None:
+            self._seen[kind].versions = primed.versions | self._seen[kind].versions
+
+    def listed(self, kind: str, objects: Sequence[RawObject]) -> None:
+        """Take what a watch found there when it had to begin anew."""
+        resource = self._watched[kind].resource
+        typed = {"apiVersion": resource.api_version, "kind": kind}
+        for obj in objects:
+            self.event(kind, None, obj | typed)
 
     def event(self, kind: str, event_type: str | None, obj: RawObject) -> None:
         """Take one watch event; ``event_type`` is None for what the watch's own first listing brought."""
@@ -114,16 +151,19 @@ class Feed:
     async def _check(self, one: Watched) -> int:
         kind = one.resource.kind
         before = {key: resource_version(self._cache.get(key) or {}) for key in self._cache.keys(kind)}
-        listed = {key_of(kind, item): item for item in await self._list(one, metadata_only=True)}
-        for key, item in listed.items():
-            await self._compare(one, key, item)
-        for key in before.keys() - listed.keys():
+        listed = set[Key]()
+        async for page in self._pages(one, metadata_only=True):
+            for item in page.items:
+                key = key_of(kind, item)
+                listed.add(key)
+                await self._compare(one, key, item)
+        for key in before.keys() - listed:
             held = self._cache.get(key)
             if held is not None and resource_version(held) == before[key]:
                 self._metrics.watch_missed.labels(kind).inc()
                 self._deleted(one, key)
         behind = self._seen[kind].behind
-        for key in behind.keys() - listed.keys():
+        for key in behind.keys() - listed:
             del behind[key]
         return len(listed)
 
@@ -145,13 +185,21 @@ class Feed:
         if fresh is not None:
             self._changed(one, fresh, Lane.ROUTINE)
 
-    async def _list(self, one: Watched, *, metadata_only: bool = False) -> list[RawObject]:
-        return await self._kube.list(
+    async def _pages(self, one: Watched, *, metadata_only: bool) -> AsyncIterator[Page]:
+        """Yield what there is; once more and at once, if the server gives up its place meanwhile."""
+        ask = partial(
+            self._kube.pages,
             one.resource,
             namespace=one.namespace,
             labels=one.labels or None,
-            metadata_only=metadata_only or one.metadata_only,
+            metadata_only=metadata_only,
         )
+        try:
+            async for page in ask():
+                yield page
+        except Gone:
+            async for page in ask(size=0):
+                yield page
 
     def _changed(self, one: Watched, obj: RawObject, lane: Lane) -> None:
         owners = one.owners(obj)

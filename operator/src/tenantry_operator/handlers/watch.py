@@ -11,12 +11,12 @@ import aiohttp
 import kopf
 
 from tenantry_operator.clients.connections import Connections
-from tenantry_operator.clients.kube import Configuration, RawObject, watch_session
-from tenantry_operator.handlers.feed import Watched
+from tenantry_operator.clients.kube import PAGE, Configuration, RawObject
+from tenantry_operator.clients.watching import watch_session
+from tenantry_operator.handlers.feed import Feed, Watched
 
 logger = logging.getLogger(__name__)
 
-OnEvent = Callable[[str, str | None, RawObject], None]
 RESTART_DELAY = 1.0
 STOP_GRACE = 1.0
 """Seconds that kopf gets to end by itself; without an API server it would take longer."""
@@ -47,22 +47,27 @@ class NoDifference(kopf.DiffBaseStorage):
 class WatchThread:
     """Follows resource types of one scope (the cluster, or one namespace) until `stop`.
 
-    ``on_event(kind, type, object)`` is called in the loop of the thread that called `start`. When kopf ends by itself,
-    it is started anew.
+    The feed is told in the loop of the thread that called `start`. When kopf ends by itself, it is started anew.
+
+    kopf makes a task, a queue and a memory for each object that it lists, which is most of what an operator at rest
+    would hold. So what it lists goes to the feed by itself, and at the start there is nothing to list: the watch goes
+    on from where the feed has filled the cache.
     """
 
     def __init__(
         self,
         configuration: Configuration,
         watched: Sequence[Watched],
-        on_event: OnEvent,
+        feed: Feed,
         *,
         namespace: str | None,
         restarted: Callable[[], None],
     ) -> None:
         self._configuration = configuration
         self._watched = tuple(watched)
-        self._on_event = on_event
+        self._feed = feed
+        self._kinds = {one.resource.plural: one.resource.kind for one in self._watched}
+        self._begins: dict[str, str] = {}
         self._namespace = namespace
         self._restarted = restarted
         self._thread: threading.Thread | None = None
@@ -76,6 +81,8 @@ class WatchThread:
 
     def start(self) -> None:
         home = asyncio.get_running_loop()
+        begins = self._feed.begins()
+        self._begins = {kind: begins[kind] for kind in self._kinds.values() if kind in begins}
         name = f"watch {self._namespace or 'cluster'}"
         self._thread = threading.Thread(target=self._run, args=(home,), name=name, daemon=True)
         self._thread.start()
@@ -150,6 +157,7 @@ class WatchThread:
         settings.networking.error_backoffs = Backoffs()
         settings.networking.connect_timeout = 10
         settings.watching.reconnect_backoff = 0.1
+        settings.watching.chunk_size = PAGE
         # In one namespace there is no right to follow the cluster's types; they are read once.
         settings.scanning.disabled = self._namespace is not None
         for one in self._watched:
@@ -159,7 +167,7 @@ class WatchThread:
 
     def _registry(self, home: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry, id="login")(self._login)
+        kopf.on.login(registry=registry, id="login")(self._logs_in(home))
         for one in self._watched:
             resource = one.resource
             subscribe = kopf.on.event(
@@ -174,15 +182,36 @@ class WatchThread:
 
     def _handler(self, kind: str, home: asyncio.AbstractEventLoop) -> Callable[..., Any]:
         async def handle(event: kopf.RawEvent, **_: Any) -> None:
-            home.call_soon_threadsafe(self._on_event, kind, event["type"], dict(event["object"]))
+            home.call_soon_threadsafe(self._feed.event, kind, event["type"], dict(event["object"]))
 
         return handle
 
-    async def _login(self, **_: Any) -> kopf.AiohttpSession:
-        plurals = {one.resource.plural for one in self._watched if one.metadata_only}
-        session = watch_session(self._configuration, self._connections, metadata_only=plurals)
-        self._sessions.append(session)
-        return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)
+    def _logs_in(self, home: asyncio.AbstractEventLoop) -> Callable[..., Any]:
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            plurals = {one.resource.plural for one in self._watched if one.metadata_only}
+            session = watch_session(
+                self._configuration,
+                self._connections,
+                metadata_only=plurals,
+                listed=lambda plural, answer: self._listed(home, plural, answer),
+            )
+            self._sessions.append(session)
+            return kopf.AiohttpSession(aiohttp_session=session, server=self._configuration.host)
+
+        return login
+
+    def _listed(self, home: asyncio.AbstractEventLoop, plural: str, answer: RawObject) -> None:
+        """Take the objects out of what kopf lists, and have it go on from what the feed has got already."""
+        kind = self._kinds.get(plural)
+        if kind is None:
+            return
+        objects, answer["items"] = answer["items"], []
+        begin = self._begins.pop(kind, None)
+        if begin is None:
+            home.call_soon_threadsafe(self._feed.listed, kind, objects)
+            return
+        answer["metadata"] = {"resourceVersion": begin}
+        home.call_soon_threadsafe(self._feed.begun, kind)
 
 
 def _selects(one: Watched) -> Callable[[Any], bool]:

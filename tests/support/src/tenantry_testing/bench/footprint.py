@@ -102,7 +102,8 @@ async def until_level(operator: OperatorProcess, *, since: float) -> float:
     while operator.metric("tenantry_queue_depth"):
         if time.monotonic() - since > PATIENCE:
             raise TimeoutError(f"not level after {PATIENCE:.0f} s")
-        await asyncio.sleep(0.2)
+        # To answer, the operator counts all its objects.
+        await asyncio.sleep(0.5)
     return time.monotonic() - since
 
 
