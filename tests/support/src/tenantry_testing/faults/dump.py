@@ -63,9 +63,11 @@ SCHEMAS: Final = """
 SELECT nspname, pg_get_userbyid(nspowner), ARRAY(SELECT a::text FROM unnest(nspacl) a ORDER BY a::text)
 FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname
 """
+# NULL is how Postgres writes the rights that a relation has by itself; once some were changed and put back it is not.
 RELATIONS: Final = """
 SELECT c.oid::regclass, c.relkind, pg_get_userbyid(c.relowner), c.relrowsecurity, c.relforcerowsecurity,
-    ARRAY(SELECT a::text FROM unnest(c.relacl) a ORDER BY a::text),
+    ARRAY(SELECT a::text FROM unnest(coalesce(
+        c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r' END, c.relowner))) a ORDER BY a::text),
     ARRAY(SELECT concat_ws(' ', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END)
         FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum),
     ARRAY(SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = c.oid ORDER BY 1),

@@ -18,6 +18,8 @@ from tenantry_testing.faults.world import FaultWorld
 LIMIT: Final = 90.0
 LASTS: Final = 5.0
 """Seconds that a fault lasts which does not wear off by itself, and over which requests are counted at least."""
+SWEEP_SECONDS: Final = "0.4"
+"""An idle operator must not look busy beside a loop."""
 MOST: Final = 25.0
 """Requests and batches a second above those of an idle operator and of the work; a busy loop makes hundreds."""
 WRITES: Final = "POST|PUT|PATCH|DELETE"
@@ -199,7 +201,7 @@ class FaultCampaign:
 
     def __init__(self, world: FaultWorld) -> None:
         self._world = world
-        self._operator = world.operator()
+        self._operator = world.operator(TENANTRY_SWEEP_INTERVAL=SWEEP_SECONDS)
         self._numbers = itertools.count(1)
         self._wanted = ""
         self._work = 0

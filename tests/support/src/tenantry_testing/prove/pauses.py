@@ -192,7 +192,7 @@ class PauseCampaign:
         effects = Effects()
         api = self._stack.enter_context(self._world.another_api(effects))
         process = self._world.operator(None, pod=pod, api=api, later=False, **self._env)
-        self._stack.callback(process.close)
+        self._stack.callback(process.end)
         return _Operator(process, api, effects)
 
     def _listen(self, heard: _Heard) -> _Heard:

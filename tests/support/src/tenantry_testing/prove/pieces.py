@@ -170,8 +170,12 @@ class Worker:
         with FaultWorld.open(self._layout) as world, WalkCampaign(world, seed=seed) as campaign:
             for number in range(1, specs // SIDE + 1):
                 found = campaign.round()
-                if found:
-                    print(f"walks, {name}: {len(found)} of specs {number * SIDE}:", *found, sep="\n", flush=True)
+                print(
+                    f"walks, {name}: {number * SIDE} specs, {len(found)} of these {SIDE} differ",
+                    *found,
+                    sep="\n",
+                    flush=True,
+                )
                 differ += found
             told = {"seed": self._sizes.seed, "specs": specs, "differ": [_first(one) for one in differ]}
             self._file(world.postgres.version()).write_lap(name, told)

@@ -73,7 +73,9 @@ class WalkCampaign:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._operator.close()
+        if kind is not None:
+            print(self._operator.tail())
+        self._operator.end()
 
     def round(self) -> list[str]:
         """Let each walker take one step; return what differs from Tenants that were made as they are now."""
