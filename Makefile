@@ -3,6 +3,8 @@
 SHELL := /usr/bin/env bash
 PY := .venv/bin/python
 RESULTS := .tenantry/results
+# A file stays in one worker, for its tests may share a world; a worker that dies ends the run.
+WORKERS := -n 2 --dist loadfile --max-worker-restart=0
 RUN := ./scripts/env && PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.tenantry/bin:$$PATH"
 
 .PHONY: help
@@ -58,9 +60,10 @@ check: ## Format, lint, types, imports, drift, unit, property, contract
 	@$(RUN) $(PY) -m pytest -q --junitxml=$(RESULTS)/check.xml tests/unit tests/property tests/contract $(PYTEST_ARGS)
 
 .PHONY: integration
-integration: ## Adapters on a real Postgres and a real API server
+integration: ## Adapters on real Postgres and API servers, in two workers with their own (PYTEST_ARGS=-n0: in one)
 	@$(RUN) $(PY) -m tenantry_cluster binaries
-	@$(RUN) $(PY) -m pytest -q --junitxml=$(RESULTS)/integration.xml tests/integration $(PYTEST_ARGS)
+	@rm -f $(RESULTS)/integration-*.order
+	@$(RUN) $(PY) -m pytest -q $(WORKERS) --junitxml=$(RESULTS)/integration.xml tests/integration $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: ## The cluster by helm, kubectl and HTTP (takes it down again unless it was up, or TENANTRY_KEEP is set)

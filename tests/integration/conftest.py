@@ -1,5 +1,6 @@
-"""The real servers that integration tests share: one Postgres and one API server for a whole run."""
+"""The real servers that integration tests share: one Postgres and one API server for each worker."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,11 +8,20 @@ import pytest
 
 from tenantry_cluster.controlplane import ControlPlane
 from tenantry_cluster.layout import Layout
-from tenantry_testing.accounts_world import AccountsWorld
+from tenantry_testing.accounts_world import AccountsWorld, RunningService
 from tenantry_testing.job_runner import JobRunner
 from tenantry_testing.manifests import apply_crds
 from tenantry_testing.postgres import Login, PostgresServer
 from tenantry_testing.tenant_world import TenantWorld, tenant_world
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Write down what each worker ran, one after another: which file it gets next depends on how long the last took."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        order = Layout.of_checkout().state / "results" / f"integration-{worker}.order"
+        order.parent.mkdir(parents=True, exist_ok=True)
+        with order.open("a") as file:
+            file.write(f"{nodeid}\n")
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +44,13 @@ def control_plane() -> Iterator[ControlPlane]:
 def accounts_world(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AccountsWorld:
     """The databases of the accounts service, without tenants: each test adds its own."""
     return AccountsWorld(postgres, tmp_path_factory.mktemp("databases"))
+
+
+@pytest.fixture
+async def service(accounts_world: AccountsWorld) -> AsyncIterator[RunningService]:
+    """The accounts service, composed as in production."""
+    async with accounts_world.service() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Tenants with a database of their own reach each other no more than others do, and each guard is seen to hold."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,26 +12,12 @@ from tenantry_kit import tenancy
 from tenantry_kit.problems import Problem
 from tenantry_kit.scope import TenantScope
 from tenantry_operator.model.tenant import MarkerState
-from tenantry_testing.accounts_world import AccountsWorld, RunningService, WorldTenant
-
-USERS = "/v1/users"
+from tenantry_testing.accounts_world import USERS, AccountsWorld, RunningService, WorldTenant
 
 
 @pytest.fixture
 def pair(accounts_world: AccountsWorld) -> tuple[WorldTenant, WorldTenant]:
     return accounts_world.add_tenant(apart=True), accounts_world.add_tenant(apart=True)
-
-
-@pytest.fixture
-async def service(accounts_world: AccountsWorld) -> AsyncIterator[RunningService]:
-    async with accounts_world.service() as running:
-        yield running
-
-
-async def make_user(service: RunningService, tenant: WorldTenant, email: str = "ada@example.com") -> str:
-    made = await service.client.post(USERS, json={"email": email}, headers=tenant.headers)
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
 
 
 def move(world: AccountsWorld, tenant: WorldTenant, *, to: WorldTenant, schema: str | None = None) -> None:
@@ -49,7 +34,7 @@ async def test_each_key_reaches_its_own_rows_and_no_others(
 ) -> None:
     a, b = pair
     shared = accounts_world.add_tenant()
-    mine, *theirs = [await make_user(service, tenant) for tenant in (a, b, shared)]
+    mine, *theirs = [await service.make_user(tenant) for tenant in (a, b, shared)]
     listed = (await service.client.get(USERS, headers=a.headers)).json()["items"]
     assert [one["id"] for one in listed] == [mine]
     for owner, other in zip((b, shared), theirs, strict=True):
@@ -79,7 +64,7 @@ async def test_a_database_holds_nothing_of_another_tenant_even_for_a_login_that_
     accounts_world.mount(tmp_path, username=mighty.user, password=mighty.password)
     monkeypatch.setattr(TenantScope, "role", property(lambda _: "none"))
     async with accounts_world.service(databases_dir=tmp_path) as service:
-        await make_user(service, pair[1])
+        await service.make_user(pair[1])
         with pytest.raises(Problem) as refused:
             await others(service, accounts_world, *pair)
         assert isinstance(refused.value.__cause__.orig, psycopg.errors.UndefinedTable)  # type: ignore[union-attr]
@@ -91,7 +76,7 @@ async def test_a_tenant_that_the_registry_puts_into_anothers_database_reaches_no
     accounts_world: AccountsWorld, service: RunningService, pair: tuple[WorldTenant, WorldTenant]
 ) -> None:
     a, b = pair
-    await make_user(service, b)
+    await service.make_user(b)
     move(accounts_world, a, to=b)
     answer = await service.client.get(USERS, headers=a.headers)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/tenant-unavailable")
@@ -101,7 +86,7 @@ async def test_nor_in_anothers_schema_which_the_registry_gives_once_and_queries_
     accounts_world: AccountsWorld, service: RunningService, pair: tuple[WorldTenant, WorldTenant]
 ) -> None:
     a, b = pair
-    theirs = await make_user(service, b)
+    theirs = await service.make_user(b)
     with pytest.raises(psycopg.errors.UniqueViolation):
         move(accounts_world, a, to=b, schema=b.schema)
     astray = replace(accounts_world.scope_of(a), database=b.own_database, schema=b.schema)
@@ -134,7 +119,7 @@ async def test_without_the_role_the_service_login_reaches_nothing(
     pair: tuple[WorldTenant, WorldTenant],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await make_user(service, pair[0])
+    await service.make_user(pair[0])
     monkeypatch.setattr(TenantScope, "role", property(lambda _: "none"))
     assert (await service.client.get(USERS, headers=pair[0].headers)).status_code == 503
 
@@ -146,10 +131,10 @@ async def test_a_remembered_key_reaches_nothing_of_the_tenant_that_took_the_name
     if not checked:
         monkeypatch.setattr(tenancy, "check_marker", lambda *_: None)
     old = accounts_world.add_tenant(apart=True)
-    await make_user(service, old)
+    await service.make_user(old)
     accounts_world.drop_tenant(old)
     new = accounts_world.add_tenant(old.name, apart=True)
-    await make_user(service, new, "new@example.com")
+    await service.make_user(new, "new@example.com")
     made = await service.client.post(USERS, json={"email": "old@example.com"}, headers=old.headers)
     assert made.status_code == (401 if checked else 201)
     there = {row["email"] for row in accounts_world.users_of(new)}

@@ -14,12 +14,6 @@ from tenantry_operator.model.tenant import MarkerState
 from tenantry_testing.accounts_world import SERVICE
 
 
-async def _make_user(service, tenant, email="ada@example.com"):
-    made = await service.client.post("/v1/users", json={"email": email}, headers=tenant.headers)
-    assert made.status_code == 201, made.text
-    return made.json()["id"]
-
-
 def _operations(app):
     """Yield method, path template and whether the operation names one row, for all of OpenAPI."""
     for path, item in app.openapi()["paths"].items():
@@ -33,7 +27,7 @@ BODIES = {"POST": {"email": "eve@example.com"}, "PATCH": {"display_name": "Eve"}
 async def test_no_operation_with_as_key_reaches_bs_rows(accounts_world):
     a, b = accounts_world.add_tenant(), accounts_world.add_tenant()
     async with accounts_world.service() as service:
-        bs_user = await _make_user(service, b)
+        bs_user = await service.make_user(b)
         named = 0
         for method, template, names_a_row in _operations(service.app):
             path = template.replace("{user_id}", bs_user)
@@ -46,7 +40,7 @@ async def test_no_operation_with_as_key_reaches_bs_rows(accounts_world):
             own = await service.client.request(method, path, json=BODIES.get(method), headers=b.headers)
             assert own.is_success, f"{method} {template} fails for the owner too: {own.text}"
             if method == "DELETE":
-                bs_user = await _make_user(service, b, f"{uuid4().hex}@example.com")
+                bs_user = await service.make_user(b, f"{uuid4().hex}@example.com")
     assert named >= 3
     assert all(row["tenant_id"] == b.id for row in accounts_world.users_of(b))
     assert all(row["tenant_id"] == a.id for row in accounts_world.users_of(a))
@@ -116,7 +110,7 @@ def mighty(accounts_world, tmp_path):
 async def test_the_role_of_one_tenant_cannot_read_anothers_schema(accounts_world, mighty):
     a, b = accounts_world.add_tenant(), accounts_world.add_tenant()
     async with accounts_world.service(databases_dir=mighty) as service:
-        await _make_user(service, b)
+        await service.make_user(b)
         with pytest.raises(tenancy.Problem) as refused:
             await _read_others(accounts_world, service, a, b)
     assert isinstance(refused.value.__cause__.orig, psycopg.errors.InsufficientPrivilege)
@@ -126,7 +120,7 @@ async def test_without_the_role_switch_the_other_schema_leaks(accounts_world, mi
     monkeypatch.setattr(TenantScope, "role", property(lambda _: "none"))
     a, b = accounts_world.add_tenant(), accounts_world.add_tenant()
     async with accounts_world.service(databases_dir=mighty) as service:
-        await _make_user(service, b)
+        await service.make_user(b)
         assert await _read_others(accounts_world, service, a, b) == ["ada@example.com"]
 
 
@@ -143,10 +137,10 @@ async def test_without_the_role_switch_the_service_login_reaches_nothing(account
 async def _use_a_remembered_key(accounts_world, service):
     """Make a tenant anew under its name while the service remembers the old one's key; return the new tenant."""
     old = accounts_world.add_tenant()
-    await _make_user(service, old)
+    await service.make_user(old)
     accounts_world.drop_tenant(old)
     new = accounts_world.add_tenant(old.name)
-    await _make_user(service, new, "new@example.com")
+    await service.make_user(new, "new@example.com")
     listed = await service.client.get("/v1/users", headers=old.headers)
     made = await service.client.post("/v1/users", json={"email": "old@example.com"}, headers=old.headers)
     return new, listed, made

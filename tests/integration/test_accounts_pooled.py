@@ -1,6 +1,6 @@
 """Tenants that share a schema reach each other no more than others do, and each guard is seen to be one that holds."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,26 +13,12 @@ from tenantry_kit import tenancy
 from tenantry_kit.problems import Problem
 from tenantry_kit.scope import TenantScope
 from tenantry_operator.model.tenant import MarkerState
-from tenantry_testing.accounts_world import AccountsWorld, RunningService, WorldTenant
-
-USERS = "/v1/users"
+from tenantry_testing.accounts_world import USERS, AccountsWorld, RunningService, WorldTenant
 
 
 @pytest.fixture
 def pair(accounts_world: AccountsWorld) -> tuple[WorldTenant, WorldTenant]:
     return accounts_world.add_tenant(pooled=True), accounts_world.add_tenant(pooled=True)
-
-
-@pytest.fixture
-async def service(accounts_world: AccountsWorld) -> AsyncIterator[RunningService]:
-    async with accounts_world.service() as running:
-        yield running
-
-
-async def make_user(service: RunningService, tenant: WorldTenant, email: str = "ada@example.com") -> str:
-    made = await service.client.post(USERS, json={"email": email}, headers=tenant.headers)
-    assert made.status_code == 201, made.text
-    return str(made.json()["id"])
 
 
 async def all_rows(service: RunningService, world: AccountsWorld, tenant: WorldTenant) -> set[Any]:
@@ -45,7 +31,7 @@ async def test_each_key_reaches_its_own_rows_and_no_others(
     accounts_world: AccountsWorld, service: RunningService, pair: tuple[WorldTenant, WorldTenant]
 ) -> None:
     a, b = pair
-    mine, theirs = [await make_user(service, tenant) for tenant in pair]
+    mine, theirs = [await service.make_user(tenant) for tenant in pair]
     listed = (await service.client.get(USERS, headers=a.headers)).json()["items"]
     assert [one["id"] for one in listed] == [mine]
     for method in ("GET", "PATCH", "DELETE"):
@@ -62,7 +48,7 @@ async def test_an_address_is_taken_in_one_tenant_only(
     service: RunningService, pair: tuple[WorldTenant, WorldTenant]
 ) -> None:
     for tenant in pair:
-        await make_user(service, tenant)
+        await service.make_user(tenant)
         again = await service.client.post(USERS, json={"email": "Ada@example.com"}, headers=tenant.headers)
         assert again.status_code == 409
 
@@ -75,7 +61,7 @@ async def test_row_security_alone_keeps_tenants_apart(
 ) -> None:
     del unfiltered
     for tenant in pair:
-        await make_user(service, tenant)
+        await service.make_user(tenant)
     listed = (await service.client.get(USERS, headers=pair[0].headers)).json()["items"]
     assert len(listed) == 1
     assert await all_rows(service, accounts_world, pair[0]) == {pair[0].id}
@@ -107,7 +93,7 @@ async def test_without_row_security_an_injected_query_leaks_and_the_scope_filter
     unguarded: None,
 ) -> None:
     del unguarded
-    ids = [await make_user(service, tenant, f"{uuid4().hex}@example.com") for tenant in pair]
+    ids = [await service.make_user(tenant, f"{uuid4().hex}@example.com") for tenant in pair]
     assert {tenant.id for tenant in pair} <= await all_rows(service, accounts_world, pair[0])
     listed = (await service.client.get(USERS, headers=pair[0].headers)).json()["items"]
     assert [one["id"] for one in listed] == ids[:1]
@@ -150,7 +136,7 @@ async def test_without_the_role_the_service_login_reaches_nothing(
     pair: tuple[WorldTenant, WorldTenant],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await make_user(service, pair[0])
+    await service.make_user(pair[0])
     monkeypatch.setattr(TenantScope, "role", property(lambda _: "none"))
     assert (await service.client.get(USERS, headers=pair[0].headers)).status_code == 503
 

