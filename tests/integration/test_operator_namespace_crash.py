@@ -3,7 +3,7 @@
 import pytest
 
 from tenantry_crds import names as api
-from tenantry_operator.clients.kube import NAMESPACES, TENANTS
+from tenantry_operator.clients.kube import NAMESPACES, SECRETS, TENANTS
 from tenantry_operator.clients.resources import NAMESPACE_CHILDREN
 from tenantry_testing.namespace_hands import remove_namespace
 from tenantry_testing.tenant_crash import until_it_dies
@@ -28,6 +28,7 @@ WHOLE = [
     ("ResourceQuota", "tenantry"),
     ("LimitRange", "tenantry"),
     ("NetworkPolicy", "tenantry-default-deny"),
+    ("RoleBinding", "tenantry-credentials"),
     ("RoleBinding", "tenantry-edit"),
 ]
 
@@ -42,6 +43,33 @@ async def test_provisioning_survives_a_crash(world: TenantWorld, calls: int) -> 
     assert world.condition(tenant, "Ready") == ("True", "Provisioned"), tenant["status"]
     assert world.condition(tenant, "NamespaceReady") == ("True", "Provisioned")
     assert await contents(world) == WHOLE
+    assert tenant["status"]["binding"]["namespace"] == "acme"
+    world.login(await world.secret("acme-database", "acme")).close()
+    assert await world.secret("acme-database") == {}
+    await world.settle()
+
+
+async def test_a_secret_moves_into_the_namespace_through_crashes(world: TenantWorld) -> None:
+    await world.provision("acme")
+    before = await world.kube.get(SECRETS, "acme-database", namespace=world.settings.namespace)
+    assert before is not None
+    await world.apply_tenant("acme", namespace=NAMESPACE)
+    died = 0
+    for calls in STEPS:
+        died += await until_it_dies(world, "acme", calls)
+        await world.restart()
+        if calls % 2:
+            removed = [{"op": "add", "path": "/status", "value": {}}]
+            await world.kube.json_patch(TENANTS, "acme", removed, subresource="status")
+        held = [await world.secret("acme-database", place) for place in (world.settings.namespace, "acme")]
+        assert any(held), "at any time there is one"
+        world.login(held[1] or held[0]).close()
+    assert died >= 5
+    await world.reconcile("acme")
+    after = await world.kube.get(SECRETS, "acme-database", namespace="acme")
+    assert after is not None
+    assert (after["data"], after["metadata"]["annotations"]) == (before["data"], before["metadata"]["annotations"])
+    assert await world.secret("acme-database") == {}
     await world.settle()
 
 
@@ -82,4 +110,5 @@ async def test_deletion_survives_crashes(world: TenantWorld, policy: str) -> Non
     else:
         assert left["metadata"]["annotations"][api.ANNOTATION_STATE] == "released"
         assert await contents(world) == WHOLE
+    assert await world.secret("acme-database", "acme") == {}
     assert await world.kube.get(TENANTS, "acme") is None

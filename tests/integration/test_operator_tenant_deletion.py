@@ -258,9 +258,15 @@ async def test_a_session_that_holds_a_lock_is_named(world: TenantWorld) -> None:
         assert world.condition(tenant, "Deleting") == ("True", "Locked")
         assert f"session {pid} of " in world.message(tenant, "Deleting")
         assert f"pg_terminate_backend({pid})" in world.message(tenant, "Deleting")
+        # What was begun is not half undone by a change of mind.
+        await world.kube.merge_patch(TENANTS, "acme", {"spec": {"deletionPolicy": "Retain"}})
+        assert (await world.reconcile_once("acme")).failed
+        assert "it cannot be undone, and is finished" in world.message(await world.tenant("acme"), "Deleting")
         blocking.rollback()
     await world.reconcile("acme")
     assert world.names_on_server("acme") == set()
+    state = "SELECT state FROM tenantry.tenants WHERE name = 'acme'"
+    assert world.fetch(state, database="tenantry") == [("deleted",)]
 
 
 async def test_a_neighbour_that_grants_in_an_open_transaction_is_named(world: TenantWorld) -> None:

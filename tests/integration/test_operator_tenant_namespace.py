@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tenantry_crds import names as api
-from tenantry_operator.clients.kube import NAMESPACES, TENANTS, RawObject, Resource
+from tenantry_operator.clients.kube import NAMESPACES, SECRETS, TENANTS, RawObject, Resource
 from tenantry_operator.clients.resources import LIMITRANGES, NETWORKPOLICIES, RESOURCEQUOTAS, ROLEBINDINGS
 from tenantry_testing.namespace_hands import edit_by_hand, remove_namespace
 from tenantry_testing.tenant_world import TenantWorld
@@ -25,6 +25,7 @@ MADE: tuple[tuple[Resource, str], ...] = (
     (ROLEBINDINGS, "tenantry-edit"),
     (ROLEBINDINGS, "tenantry-view"),
 )
+WAY_IN = (ROLEBINDINGS, "tenantry-credentials")
 
 
 async def namespace(world: TenantWorld, name: str = "acme") -> RawObject:
@@ -36,6 +37,12 @@ async def namespace(world: TenantWorld, name: str = "acme") -> RawObject:
 async def child(world: TenantWorld, resource: Resource, name: str) -> RawObject:
     found = await world.kube.get(resource, name, namespace="acme")
     assert found is not None, f"there is no {resource.kind} {name}"
+    return found
+
+
+async def secret_body(world: TenantWorld, place: str) -> RawObject:
+    found = await world.kube.get(SECRETS, "acme-database", namespace=place)
+    assert found is not None, f"there is no Secret in {place}"
     return found
 
 
@@ -84,8 +91,8 @@ async def test_it_costs_one_write_for_each_object_and_none_at_rest(world: Tenant
     await world.apply_tenant("acme", namespace=NAMESPACE)
     world.counted.clear()
     await world.reconcile("acme")
-    # Finalizer, Secret, status, an Event; the namespace and the objects in it.
-    assert sorted(world.writes()) == ["PATCH"] * 2 + ["POST"] * (2 + 1 + len(MADE))
+    # Finalizer, Secret, status, an Event; the namespace, the way to the Secret, and the objects that were asked for.
+    assert sorted(world.writes()) == ["PATCH"] * 2 + ["POST"] * (2 + 2 + len(MADE))
     world.counted.clear()
     await world.refresh()
     await world.tenants.reconcile(next(iter(world.cache.keys("Tenant"))))
@@ -139,7 +146,7 @@ async def test_a_hand_edit_is_found_by_the_sweep_and_put_right(world: TenantWorl
     await world.settle()
 
 
-@pytest.mark.parametrize(("resource", "name"), MADE, ids=str)
+@pytest.mark.parametrize(("resource", "name"), [*MADE, WAY_IN], ids=str)
 async def test_an_object_that_is_deleted_comes_back(world: TenantWorld, resource: Resource, name: str) -> None:
     await world.provision("acme", namespace=NAMESPACE)
     await world.settle()
@@ -189,12 +196,14 @@ async def test_a_namespace_of_somebody_else_is_not_touched_and_the_database_is_m
     assert world.condition(tenant, "NamespaceReady") == ("False", "NotOurs")
     assert world.condition(tenant, "Ready") == ("False", "NotOurs")
     assert world.condition(tenant, "DatabaseReady") == ("True", "Provisioned")
-    assert world.condition(tenant, "CredentialsReady") == ("True", "Issued")
+    assert world.condition(tenant, "CredentialsReady") == ("False", "NotOurs")
+    assert "binding" not in tenant["status"]
+    assert await world.secret("acme-database") == {}, "nor is it made elsewhere"
     assert "namespace acme exists" in world.message(tenant, "NamespaceReady")
     await world.leave("acme", "Delete")
     assert await world.kube.get(TENANTS, "acme") is None
     assert (await namespace(world))["metadata"] == made["metadata"]
-    for resource, name in MADE:
+    for resource, name in (*MADE, WAY_IN, (SECRETS, "acme-database")):
         assert await world.kube.get(resource, name, namespace="acme") is None
 
 
@@ -205,7 +214,11 @@ async def test_a_foreign_namespace_that_goes_makes_room(world: TenantWorld) -> N
     assert await world.kube.get(NETWORKPOLICIES, "tenantry-default-deny", namespace="acme") is None
     await remove_namespace(world.kube, "acme")
     await world.settle()
-    assert world.condition(await world.tenant("acme"), "NamespaceReady") == ("True", "Provisioned")
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "NamespaceReady") == ("True", "Provisioned")
+    assert world.condition(tenant, "CredentialsReady") == ("True", "Issued")
+    world.login(await world.secret("acme-database", "acme")).close()
+    assert "SecretLost" not in [reason for reason, _ in await world.events("acme")], "there was none before"
 
 
 async def test_two_tenants_cannot_have_the_same_namespace(world: TenantWorld) -> None:
@@ -235,6 +248,7 @@ async def test_retain_keeps_the_namespace_for_the_next_of_the_name(world: Tenant
     first = await world.provision("acme", namespace=NAMESPACE)
     made = await namespace(world)
     await world.leave("acme", "Retain")
+    assert await world.secret("acme-database", "acme") == {}
     kept = await namespace(world)
     assert kept["metadata"]["uid"] == made["metadata"]["uid"]
     assert kept["metadata"]["annotations"][api.ANNOTATION_STATE] == "released"
@@ -286,10 +300,22 @@ async def test_a_namespace_can_be_added_later(world: TenantWorld) -> None:
     tenant = await world.provision("acme")
     assert world.condition(tenant, "NamespaceReady") is None
     assert await world.kube.get(NAMESPACES, "acme") is None
+    before = await secret_body(world, world.settings.namespace)
     await world.apply_tenant("acme", namespace={"name": "acme-eu"})
+    world.counted.clear()
     await world.reconcile("acme")
-    assert world.condition(await world.tenant("acme"), "NamespaceReady") == ("True", "Provisioned")
+    # The namespace, its policy and the way in, the Secret and an Event; the old Secret; the status.
+    assert sorted(world.writes()) == ["DELETE", "PATCH"] + ["POST"] * 5
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "NamespaceReady") == ("True", "Provisioned")
+    assert tenant["status"]["binding"] == {"name": "acme-database", "namespace": "acme-eu"}
     await namespace(world, "acme-eu")
+    after = await secret_body(world, "acme-eu")
+    assert (after["data"], after["metadata"]["annotations"]) == (before["data"], before["metadata"]["annotations"])
+    assert await world.secret("acme-database") == {}
+    world.login(await world.secret("acme-database", "acme-eu")).close()
+    assert not {"Rotated", "SecretLost"} & {reason for reason, _ in await world.events("acme")}
+    await world.settle()
 
 
 async def test_status_may_be_lost(world: TenantWorld) -> None:

@@ -122,15 +122,16 @@ async def test_a_process_that_starts_looks_into_nothing_that_is_level(world: Ten
 
 async def test_what_changed_meanwhile_is_looked_into(world: TenantWorld) -> None:
     await world.provision(OTHER)
-    await world.provision("acme", namespace=NAMESPACE)
+    await world.provision("acme")
+    await world.provision("housed", namespace=NAMESPACE)
     passed_over = []
     for what, change in CHANGES.items():
-        await level(world, "acme")
+        await level(world, "acme", "housed")
         released = world.fetch("SELECT revision FROM tenantry.released", database="tenantry")[0][0]
         claim = world.fetch("SELECT shobj_description('tenantry_owner'::regrole, 'pg_authid')")[0][0]
         await change(world)
         await world.restart()
-        if not await looked_into(world, "acme"):
+        if not await looked_into(world, "housed" if what == "the namespace" else "acme"):
             passed_over.append(what)
         # Of what no operator puts right by itself.
         world.execute(f"UPDATE tenantry.released SET revision = '{released}'", database="tenantry")
@@ -138,6 +139,7 @@ async def test_what_changed_meanwhile_is_looked_into(world: TenantWorld) -> None
         await world.reconcile_server()
         await world.restart()
         await world.reconcile("acme")
+        await world.reconcile("housed")
     assert passed_over == []
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
 

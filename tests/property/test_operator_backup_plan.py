@@ -210,6 +210,27 @@ def test_of_what_was_half_dropped_without_a_backup_none_is_made() -> None:
 
 
 @pytest.mark.parametrize("mode", sorted(MODES))
+def test_what_was_half_dropped_is_not_kept_by_a_change_of_mind(mode: str) -> None:
+    gone = leaving(mode)
+    gone.model.desired = replace(gone.model.desired, deletion=Deletion(Leaving.DELETE, protected=False))
+    whole = gone.plan().actions
+    begun = next(number for number, one in enumerate(whole) if isinstance(one, do.BeginDrop))
+    for steps in range(begun + 1, len(whole)):
+        half = leaving(mode)
+        half.model.desired = gone.model.desired
+        half.model.play_all(whole[:steps])
+        half.model.desired = replace(gone.model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+        if half.model.catalogue.marker is None:
+            break
+        plan = half.plan()
+        assert plan.finishes_drop
+        half.model.play_all(plan.actions)
+        assert half.model.catalogue.roles == {}
+        assert half.model.row is not None
+        assert half.model.row.state is RowState.DELETED
+
+
+@pytest.mark.parametrize("mode", sorted(MODES))
 def test_access_is_taken_before_the_job_is_made(mode: str) -> None:
     gone = leaving(mode)
     first = gone.run()

@@ -5,15 +5,17 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenantry_crds import Lifecycle
 from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_crds.tenantnamespace import QUANTITY
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.namespace import Binding, DesiredNamespace, Subject
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Leaving
+from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import namespace_manifests as manifests
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_deletion import deletion_actions
@@ -23,8 +25,9 @@ from tenantry_operator.plan.tenant_namespace import (
     namespace_problem,
     namespace_waited_for,
 )
+from tenantry_operator.plan.tenant_secret_place import housed
 from tenantry_testing.namespace_model import NamespaceModel, canonical
-from tenantry_testing.tenant_damages import make_desired
+from tenantry_testing.tenant_damages import LOGIN, make_desired
 from tenantry_testing.tenant_model import TenantModel
 
 UID = "uid-1"
@@ -46,6 +49,7 @@ wanted = st.builds(
         st.builds(Binding, st.sampled_from(manifests.ROLES), st.lists(subjects, min_size=1, max_size=3).map(tuple)),
         unique_by=lambda one: one.role,
     ).map(tuple),
+    keeper=st.just(Subject("ServiceAccount", "tenantry-operator", "tenantry-system")),
 )
 
 
@@ -149,6 +153,7 @@ def test_objects_of_others_are_left_alone(namespace: DesiredNamespace) -> None:
     assert model.body is not None
     model.body["metadata"]["labels"]["team"] = "blue"
     settle(model, tenant(replace(namespace, bindings=(), default_deny=False, quota={}, limits={}, pod_security="x")))
+    assert model.children.pop(("RoleBinding", manifests.SECRETS_BINDING))
     assert model.children == {("RoleBinding", "theirs"): foreign}
     assert model.body["metadata"]["labels"]["team"] == "blue"
 
@@ -220,6 +225,169 @@ def test_the_registry_is_told_before_a_namespace_goes(namespace: DesiredNamespac
     model.play_all(plan_tenant(model.desired, model.observe()).actions)
     kinds = [type(one).__name__ for one in deletion_actions(model.desired, model.observe(), leaving=leaving)]
     assert kinds[:2] == ["RecordTenant", "DeleteObject" if leaving is Leaving.DELETE else "ReplaceObject"]
+
+
+def at_home(namespace: DesiredNamespace, **changes: Any) -> DesiredTenant:
+    return replace(tenant(namespace), secret_namespace=namespace.name, **changes)
+
+
+def placed(model: TenantModel) -> DesiredTenant:
+    """What is wanted, now that it is known whose the namespace is."""
+    return housed(model.desired, model.namespace.observe())
+
+
+def run(model: TenantModel, steps: int | None = None) -> tuple[do.TenantAction, ...]:
+    """Play a plan, or the beginning of it; return all of it."""
+    actions = plan_tenant(placed(model), model.observe()).actions
+    model.play_all(actions[:steps])
+    return actions
+
+
+FEW = settings(max_examples=25)
+"""A plan of a whole tenant takes longer than one of its namespace, and asks little of what the namespace is like."""
+
+SECRET_HANDS: dict[str, Callable[[TenantModel], object]] = {
+    "nothing": lambda _: None,
+    "way in removed": lambda model: model.namespace.children.pop(("RoleBinding", "tenantry-credentials"), None),
+    "way in emptied": lambda model: model.namespace.children[("RoleBinding", "tenantry-credentials")].update(
+        subjects=[]
+    ),
+    "everything in it but the Secret removed": lambda model: model.namespace.children.clear(),
+    "mark removed": lambda model: (model.namespace.body or {})["metadata"].update(annotations={}),
+    "being deleted": lambda model: (model.namespace.body or {})["metadata"].update(deletionTimestamp="now"),
+}
+
+
+@given(wanted)
+@FEW
+def test_a_new_tenants_secret_is_made_in_its_namespace_by_the_first_plan(namespace: DesiredNamespace) -> None:
+    model = TenantModel(at_home(namespace))
+    kinds = [type(one).__name__ for one in run(model)]
+    assert [(one.name, one.namespace) for one in model.secrets.values()] == [("acme-database", "acme")]
+    assert model.lets_in()
+    assert run(model) == ()
+    assert kinds.index("CreateObject") < kinds.index("WriteSecret")
+
+
+@given(wanted, st.lists(st.integers(0, 14), max_size=4))
+@FEW
+def test_a_secret_moves_as_it_is_and_there_is_one_at_any_time(namespace: DesiredNamespace, crashes: list[int]) -> None:
+    model = TenantModel(make_desired())
+    run(model)
+    before = model.secret
+    assert before is not None
+    model.desired = at_home(namespace)
+    # A plan that finds the namespace without our way in does no more than make it.
+    for steps in [*crashes, None, None]:
+        actions = run(model, steps)
+        assert not [one for one in actions if isinstance(one, do.SetPassword | do.CloseLogin | do.RetireLogin)]
+        held = list(model.secrets.values())
+        assert held
+        assert {(one.data["username"], one.data["password"]) for one in held} == {(LOGIN, before.data["password"])}
+    assert run(model) == ()
+    [after] = model.secrets.values()
+    assert after.namespace == "acme"
+    assert (after.data, after.applied, after.rotation) == (before.data, before.applied, before.rotation)
+
+
+@given(wanted, st.sampled_from(sorted(SECRET_HANDS)), st.booleans())
+@FEW
+def test_a_secret_that_cannot_be_looked_at_is_never_taken_for_lost(
+    namespace: DesiredNamespace, hand: str, rotate: bool
+) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    before, roles = dict(model.secrets), set(model.catalogue.roles)
+    SECRET_HANDS[hand](model)
+    if rotate and hand != "nothing":
+        credentials = replace(model.desired.credentials, rotate="now")
+        model.desired = replace(model.desired, credentials=credentials)
+    plan = plan_tenant(placed(model), model.observe())
+    touched = [one for one in plan.actions if isinstance(one, do.WriteSecret | do.DeleteSecret | do.SetPassword)]
+    assert touched == []
+    assert (plan.credentials_problem is None) == (hand == "nothing")
+    model.play_all(plan.actions)
+    assert (model.secrets, set(model.catalogue.roles)) == (before, roles)
+
+
+@given(wanted, st.booleans())
+@FEW
+def test_access_is_taken_also_when_the_secret_cannot_be_read(namespace: DesiredNamespace, leaves: bool) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    model.desired = replace(model.desired, lifecycle=Lifecycle.SUSPENDED)
+    if leaves:
+        model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+    before = dict(model.secrets)
+    unread = replace(model.observe(), secret=None, secret_unread="403")
+    plan = plan_tenant(placed(model), unread)
+    model.play_all(plan.actions)
+    assert model.live_logins() == set()
+    assert model.secrets == before
+    problem = plan.namespace_problem if leaves else plan.credentials_problem
+    assert problem is not None, "a Tenant that leaves waits for it"
+    assert problem.reason is Reason.KUBERNETES_ERROR
+
+
+@given(wanted)
+@FEW
+def test_nothing_is_made_in_a_namespace_of_somebody_else_nor_beside_us(namespace: DesiredNamespace) -> None:
+    model = TenantModel(at_home(namespace))
+    model.namespace.make_foreign("acme")
+    plan = plan_tenant(placed(model), model.observe())
+    model.play_all(plan.actions)
+    assert (model.secrets, model.live_logins()) == ({}, set())
+    assert plan.credentials_problem is not None
+    assert plan.credentials_problem.reason is Reason.NOT_OURS
+    assert run(model) == ()
+    model.namespace.body = None
+    lost = [one.lost for one in run(model) if isinstance(one, do.WriteSecret)]
+    assert lost == [False]
+    assert model.lets_in()
+
+
+@given(wanted, st.booleans())
+@FEW
+def test_a_secret_beside_us_is_kept_there_while_the_namespace_is_somebody_elses(
+    namespace: DesiredNamespace, gone: bool
+) -> None:
+    model = TenantModel(make_desired())
+    run(model)
+    model.namespace.make_foreign("acme")
+    model.desired = at_home(namespace, credentials=replace(model.desired.credentials, rotate="now"))
+    run(model)
+    [kept] = model.secrets.values()
+    assert kept.namespace == "tenantry-system"
+    assert model.lets_in()
+    if gone:
+        model.namespace.body = None
+        run(model)
+        [moved] = model.secrets.values()
+        assert (moved.namespace, moved.data) == ("acme", kept.data)
+
+
+@given(wanted)
+@FEW
+def test_delete_takes_the_secret_before_the_way_to_it(namespace: DesiredNamespace) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    model.desired = replace(model.desired, deletion=Deletion(Leaving.DELETE, protected=False))
+    kinds = [type(one).__name__ for one in run(model)]
+    assert kinds[:3] == ["RecordTenant", "DeleteSecret", "DeleteObject"]
+    assert kinds.count("DeleteSecret") == 1
+
+
+@given(wanted, st.sampled_from(["nothing", "way in removed", "way in emptied"]))
+@FEW
+def test_retain_leaves_no_secret_in_the_namespace(namespace: DesiredNamespace, hand: str) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    SECRET_HANDS[hand](model)
+    model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+    run(model)
+    run(model)
+    assert model.secrets == {}
+    assert model.namespace.body is not None
 
 
 @given(every_quantity)

@@ -239,3 +239,12 @@ async def test_what_is_not_there_yet_is_looked_for_soon_however_many_objects_the
     with pytest.raises(asyncio.CancelledError):
         await keep_checking(feed, interval=10.0)
     assert slept == [10.0, 200.0, 10.0]
+
+
+async def test_what_was_put_there_from_elsewhere_is_not_compared(bench: Bench) -> None:
+    elsewhere = secret(6)
+    elsewhere["metadata"] |= {"namespace": "acme"}
+    bench.cache.put("Secret", elsewhere)
+    await bench.feed.check()
+    assert bench.taken() == []
+    assert len(bench.cache.all("Secret")) == 1

@@ -90,7 +90,10 @@ class TenantCredentials(Part):
 
     secret_name: Annotated[
         DnsSubdomain | None,
-        Field(description="Name of the Secret with the credentials, in tenantry-system. Absent: <tenant>-database."),
+        Field(
+            description="Name of the Secret with the credentials, in the tenant's namespace if it has one, else in "
+            "tenantry-system. Absent: <tenant>-database."
+        ),
     ] = None
     rotation: Annotated[
         CredentialsRotation | None, Field(description="When the login and its password are replaced.")

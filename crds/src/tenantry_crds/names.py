@@ -7,6 +7,8 @@ CATEGORY = "tenantry"
 
 SYSTEM_NAMESPACE = "tenantry-system"
 LEASE_NAME = "tenantry-operator"
+SERVICE_ACCOUNT = "tenantry-operator"
+"""Of the operator, in its namespace."""
 FIELD_MANAGER = "tenantry"
 FINALIZER = f"{GROUP}/finalizer"
 

@@ -77,7 +77,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         Reason.NAMESPACE_TERMINATING,
-        (C.READY, C.NAMESPACE_READY, C.DELETING),
+        (C.READY, C.CREDENTIALS_READY, C.NAMESPACE_READY, C.DELETING),
         "The tenant's namespace is being deleted; it is waited for, and made anew if the Tenant stays.",
         "Wait; if it lasts, remove what the message names, as objects with finalizers of somebody else.",
     ),

@@ -1,11 +1,12 @@
 """Writes the Secrets with credentials. They have no ownerReference: garbage collection knows no Retain."""
 
+import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tenantry_crds import names
-from tenantry_operator.clients.kube import SECRETS, Kube, RawObject
+from tenantry_operator.clients.kube import SECRETS, Forbidden, Kube, RawObject
 from tenantry_operator.model.credentials import RotationNotes, write_time
 from tenantry_operator.model.tenant import ObservedSecret
 
@@ -24,17 +25,27 @@ class WantedSecret:
     rotation: RotationNotes = field(default_factory=RotationNotes)
 
 
-async def write_secret(kube: Kube, wanted: WantedSecret, *, observed: ObservedSecret | None) -> RawObject:
+async def write_secret(
+    kube: Kube, wanted: WantedSecret, *, observed: ObservedSecret | None, again: Sequence[float] = ()
+) -> RawObject:
     """Create the Secret, or replace just what was observed; return what was written, without the credentials.
 
-    Raises AlreadyExists when somebody made one by the name meanwhile, Conflict when it was changed.
+    `again` says after how many seconds a write that is not allowed is tried once more. Raises AlreadyExists when
+    somebody made one by the name meanwhile, Conflict when it was changed.
     """
-    body = _body(wanted)
-    if observed is None:
-        written = await kube.create(SECRETS, body)
-    else:
+    body, write = _body(wanted), kube.create
+    if observed is not None:
         body["metadata"] |= {"resourceVersion": observed.resource_version, "uid": observed.uid}
-        written = await kube.replace(SECRETS, body)
+        write = kube.replace
+    for pause in again:
+        try:
+            return _without_data(await write(SECRETS, body))
+        except Forbidden:
+            await asyncio.sleep(pause)
+    return _without_data(await write(SECRETS, body))
+
+
+def _without_data(written: RawObject) -> RawObject:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": written["metadata"]}
 
 

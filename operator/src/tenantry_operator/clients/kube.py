@@ -98,6 +98,7 @@ LONGEST_RETRY_AFTER = 10.0
 
 NOTE_LIMIT = 1024
 CLUSTER_SCOPED_EVENTS_NAMESPACE = "default"
+JSON = "application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METADATA_WATCH = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 JSON_PATCH = "application/json-patch+json"
@@ -183,10 +184,13 @@ class Kube:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> RawObject | None:
-        """Return the object, or None when there is none."""
+    async def get(
+        self, resource: Resource, name: str, *, namespace: str | None = None, metadata_only: bool = False
+    ) -> RawObject | None:
+        """Return the object; None when there is none."""
+        path, accept = resource.path(name, namespace=namespace), METADATA_WATCH if metadata_only else JSON
         try:
-            return await self._call("GET", resource.path(name, namespace=namespace))
+            return await self._call("GET", path, accept=accept)
         except NotFound:
             return None
 
@@ -217,15 +221,12 @@ class Kube:
     ) -> AsyncIterator[Page]:
         """Yield all objects as `list` returns them, so many at a time (0: at once). Raises Gone if that takes long."""
         query = {"labelSelector": _selector(labels)} if labels else {}
-        accept = METADATA_LIST if metadata_only else "application/json"
+        accept = METADATA_LIST if metadata_only else JSON
         typed = {"apiVersion": resource.api_version, "kind": resource.kind}
         following = ""
         while True:
-            limited = {
-                **query,
-                **({"limit": str(size)} if size else {}),
-                **({"continue": following} if following else {}),
-            }
+            further = {"continue": following} if following else {}
+            limited = {**query, **({"limit": str(size)} if size else {}), **further}
             try:
                 answer = await self._call("GET", resource.path(namespace=namespace), query=limited, accept=accept)
             except NotFound:
@@ -237,11 +238,13 @@ class Kube:
 
     async def create(self, resource: Resource, body: RawObject) -> RawObject:
         """Raise AlreadyExists when the name is taken."""
-        return await self._call("POST", resource.path(namespace=_namespace(body)), body=body, query=_MANAGED)
+        return await self._call(
+            "POST", resource.path(namespace=body["metadata"].get("namespace")), body=body, query=_MANAGED
+        )
 
     async def replace(self, resource: Resource, body: RawObject) -> RawObject:
         """Write the whole object; raise Conflict unless the body's resourceVersion is the current one."""
-        path = resource.path(body["metadata"]["name"], namespace=_namespace(body))
+        path = resource.path(body["metadata"]["name"], namespace=body["metadata"].get("namespace"))
         return await self._call("PUT", path, body=body, query=_MANAGED)
 
     async def apply(
@@ -252,7 +255,7 @@ class Kube:
         A field that the type does not have raises Invalid, though the server answers 500 to it.
         """
         query = {**_MANAGED, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
-        path = resource.path(body["metadata"]["name"], namespace=_namespace(body))
+        path = resource.path(body["metadata"]["name"], namespace=body["metadata"].get("namespace"))
         return await self._call("PATCH", path, body=body, query=query, content_type=APPLY_PATCH)
 
     async def json_patch(
@@ -290,9 +293,9 @@ class Kube:
             body["preconditions"] = {"uid": uid}
         try:
             await self._call("DELETE", resource.path(name, namespace=namespace), body=body)
+            return True
         except NotFound:
             return False
-        return True
 
     async def scale(self, resource: Resource, name: str, replicas: int, *, namespace: str) -> None:
         changes = {"spec": {"replicas": replicas}}
@@ -331,8 +334,8 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
-        accept: str = "application/json",
-        content_type: str = "application/json",
+        accept: str = JSON,
+        content_type: str = JSON,
     ) -> RawObject:
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         for attempt in range(1, ATTEMPTS + 1):
@@ -380,11 +383,6 @@ def _worth_waiting(error: ApiError, attempt: int) -> bool:
 
 def _selector(labels: Mapping[str, str] | str) -> str:
     return labels if isinstance(labels, str) else ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def _namespace(body: Mapping[str, Any]) -> str | None:
-    namespace: str | None = body["metadata"].get("namespace")
-    return namespace
 
 
 def _reference(about: Mapping[str, Any]) -> dict[str, str]:

@@ -150,7 +150,8 @@ class Feed:
 
     async def _check(self, one: Watched) -> int:
         kind = one.resource.kind
-        before = {key: resource_version(self._cache.get(key) or {}) for key in self._cache.keys(kind)}
+        keys = [key for key in self._cache.keys(kind) if one.namespace in {None, key.namespace}]
+        before = {key: resource_version(self._cache.get(key) or {}) for key in keys}
         listed = set[Key]()
         async for page in self._pages(one, metadata_only=True):
             for item in page.items:

@@ -40,6 +40,8 @@ class DesiredNamespace:
     limits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The fields of a LimitRange's item, without those that are empty."""
     bindings: tuple[Binding, ...] = ()
+    keeper: Subject | None = None
+    """Who keeps the Secret with the credentials in it."""
 
 
 @dataclass(frozen=True)

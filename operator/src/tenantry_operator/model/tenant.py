@@ -242,7 +242,9 @@ class ObservedTenant:
     secret: ObservedSecret | None = None
     """The Secret under the desired name."""
     stale_secrets: tuple[ObservedSecret, ...] = ()
-    """Secrets of this Tenant under other names, from an earlier `secretName`."""
+    """Secrets of this Tenant under other names or elsewhere: from an earlier `secretName`, or without a namespace."""
+    secret_unread: str = ""
+    """Why the Secret could not be read, if it could not."""
     departed: frozenset[str] = frozenset()
     """UIDs in the marker and the row that no Tenant of this cluster has; looked up only when they may be taken from."""
     namespace: ObservedNamespace | None = None
@@ -298,6 +300,7 @@ class DesiredTenant:
     place: Place
     secret_name: str
     secret_namespace: str
+    """The tenant's own namespace, if it has one that is its own."""
     released: str
     """The revision at which new schemas are made."""
     credentials: DesiredCredentials
@@ -317,6 +320,8 @@ class DesiredTenant:
     isolation: Isolation = Isolation.SCHEMA
     shard: str | None = None
     """Which operator looks after the tenant; None: the default one."""
+    system_namespace: str = ""
+    """The operator's own, where the Secret of a tenant without a namespace is."""
 
     @property
     def layout(self) -> Layout:

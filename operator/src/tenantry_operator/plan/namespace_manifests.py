@@ -13,6 +13,9 @@ QUOTA_NAME: Final = "tenantry"
 LIMITS_NAME: Final = "tenantry"
 POLICY_NAME: Final = "tenantry-default-deny"
 ROLES: Final = ("view", "edit", "admin")
+SECRETS_ROLE: Final = "tenantry-tenant-secrets"
+"""The ClusterRole of the chart that lets one read and write Secrets whose names one knows."""
+SECRETS_BINDING: Final = "tenantry-credentials"
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 DNS_NAMESPACE: Final = "kube-system"
 NAME_LABEL: Final = "kubernetes.io/metadata.name"
@@ -30,7 +33,7 @@ def binding_name(role: str) -> str:
 
 RESERVED: Final = frozenset(
     {("ResourceQuota", QUOTA_NAME), ("LimitRange", LIMITS_NAME), ("NetworkPolicy", POLICY_NAME)}
-    | {("RoleBinding", binding_name(role)) for role in ROLES}
+    | {("RoleBinding", name) for name in (SECRETS_BINDING, *map(binding_name, ROLES))}
 )
 """Kind and name of all that is ever made in a namespace. What else is there is somebody's, and left alone."""
 
@@ -46,7 +49,12 @@ def namespace(desired: DesiredNamespace, *, tenant: str, uid: str) -> Body:
 
 
 def children(desired: DesiredNamespace, *, tenant: str, database_port: int) -> Iterator[Body]:
-    """Render the objects in the namespace; what bounds a workload comes before those who may start one."""
+    """Render the objects in the namespace; what bounds a workload comes before those who may start one.
+
+    Our own way in is first: it takes a moment until the API server knows of it.
+    """
+    if (opening := way_in(desired, tenant=tenant)) is not None:
+        yield opening
     if desired.quota:
         yield _child(desired, "v1", "ResourceQuota", QUOTA_NAME, tenant, spec={"hard": dict(desired.quota)})
     if desired.limits:
@@ -55,7 +63,14 @@ def children(desired: DesiredNamespace, *, tenant: str, database_port: int) -> I
         spec = _default_deny(database_port)
         yield _child(desired, "networking.k8s.io/v1", "NetworkPolicy", POLICY_NAME, tenant, spec=spec)
     for binding in desired.bindings:
-        yield _binding(desired, binding, tenant)
+        yield _binding(desired, binding, tenant, name=binding_name(binding.role))
+
+
+def way_in(desired: DesiredNamespace, *, tenant: str) -> Body | None:
+    """Render what lets the operator keep the Secret with the credentials in the namespace."""
+    if desired.keeper is None:
+        return None
+    return _binding(desired, Binding(SECRETS_ROLE, (desired.keeper,)), tenant, name=SECRETS_BINDING)
 
 
 def restored(observed: Raw, rendered: Raw) -> Body:
@@ -149,12 +164,12 @@ def _default_deny(database_port: int) -> Body:
     }
 
 
-def _binding(desired: DesiredNamespace, binding: Binding, tenant: str) -> Body:
+def _binding(desired: DesiredNamespace, binding: Binding, tenant: str, *, name: str) -> Body:
     return _child(
         desired,
         f"{RBAC_GROUP}/v1",
         "RoleBinding",
-        binding_name(binding.role),
+        name,
         tenant,
         roleRef={"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": binding.role},
         subjects=[_subject(subject) for subject in binding.subjects],

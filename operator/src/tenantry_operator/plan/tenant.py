@@ -27,14 +27,15 @@ from tenantry_operator.plan.tenant_database import (
     not_to_be_dropped,
     seen_later,
 )
-from tenantry_operator.plan.tenant_deletion import deletion_actions, retirement_actions
+from tenantry_operator.plan.tenant_deletion import deletion_actions, finishes_drop, retirement_actions
 from tenantry_operator.plan.tenant_drift import catalogue_actions
 from tenantry_operator.plan.tenant_extensions import extension_actions, extension_problem
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
 from tenantry_operator.plan.tenant_reader import is_to_go, reader_dropped
 from tenantry_operator.plan.tenant_reporting import sort_out
-from tenantry_operator.plan.tenant_rotation import Rotation, as_before, decide_rotation, ending_actions
+from tenantry_operator.plan.tenant_rotation import Rotation, as_before, decide_rotation, ending_actions, left_alone
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
+from tenantry_operator.plan.tenant_secret_place import credentials_barred, opened_first, opening_actions
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Plan:
     """What keeps the tenant from an extension; the rest of the plan is carried out all the same."""
     namespace_problem: Problem | None = field(default=None, compare=False)
     """What is the matter with the namespace; the rest of the plan is carried out all the same."""
+    credentials_problem: Problem | None = field(default=None, compare=False)
+    """Why nothing is done about the credentials; the rest of the plan is carried out all the same."""
+    finishes_drop: bool = field(default=False, compare=False)
+    """Whether it drops the rest, since a drop had begun, though the policy is to keep the data by now."""
     rotation: Rotation | None = field(default=None, compare=False)
     """How it stands with the logins once the plan is done."""
     waits_for: Problem | None = field(default=None, compare=False)
@@ -121,8 +126,10 @@ def data_missing(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reas
 
 
 def _secret_refusal(desired: DesiredTenant, observed: ObservedTenant) -> tuple[Reason, str] | None:
-    """Say why the Secret cannot be written; an archived tenant has none."""
-    return None if lifecycle.is_archived(desired) else secret_refusal(observed)
+    """Say why the Secret cannot be written, if it is to be; an archived tenant has none."""
+    if lifecycle.is_archived(desired) or credentials_barred(desired, observed) is not None:
+        return None
+    return secret_refusal(observed)
 
 
 def had_data(desired: DesiredTenant, observed: ObservedTenant) -> bool:
@@ -151,7 +158,8 @@ def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
 
 
 def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
-    rotation = decide_rotation(desired, observed)
+    barred = credentials_barred(desired, observed)
+    rotation = decide_rotation(desired, observed) if barred is None else left_alone(desired, observed)
     actions = _presence_actions(desired, observed, rotation)
     before = desired.drift.before
     # One decision about the logins for both: what a rotation makes is no drift, and no change of the spec.
@@ -164,8 +172,9 @@ def _plan_presence(desired: DesiredTenant, observed: ObservedTenant) -> Plan:
         held=found.held,
         extension_problem=extension_problem(desired, observed.catalogue),
         namespace_problem=namespace_problem(desired, observed.namespace),
+        credentials_problem=barred,
         rotation=rotation,
-        again=seen_later(observed.catalogue),
+        again=seen_later(observed.catalogue) or opened_first(barred),
     )
 
 
@@ -185,7 +194,7 @@ def _presence_actions(desired: DesiredTenant, observed: ObservedTenant, rotation
     actions: list[TenantAction] = [*first, *_server_actions(desired, observed, rotation, identity=identity)]
     if lifecycle.is_archived(desired):
         actions += lifecycle.archived_secrets(desired, observed)
-    else:
+    elif credentials_barred(desired, observed) is None:
         actions += secret_actions(desired, observed, rotation)
     actions += lifecycle.last_records(desired, observed, first, identity=identity)
     actions += ending_actions(desired.names, observed.catalogue, rotation)
@@ -225,16 +234,12 @@ def _marker_actions(desired: DesiredTenant, catalogue: Catalogue, *, identity: s
 
 
 def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity: str, deletion: Deletion) -> Plan:
-    if deletion.protected:
-        said = "spec.deletionProtection is Enabled; set it to Disabled to let the Tenant go"
-        return Plan(refusal=Refusal(Reason.PROTECTED, said), id=identity)
-    if deletion.definition_leaves:
-        said = (
-            "the CRD of Tenants is being deleted, which marked this Tenant too; nothing is dropped. "
-            "`tenantry uninstall --orphan` lets it go and keeps the data; see docs/how-to/uninstall.md"
-        )
-        return Plan(refusal=Refusal(Reason.CRD_TERMINATING, said), id=identity)
+    held = _held(deletion)
+    if held is not None:
+        return Plan(refusal=held, id=identity)
     mine = own_part(desired, observed)
+    finishes = finishes_drop(deletion, mine.catalogue)
+    deletion = replace(deletion, leaving=Leaving.DELETE) if finishes else deletion
     kept = not_to_be_dropped(mine.catalogue) if deletion.leaving is Leaving.DELETE else None
     missing = data_missing(desired, mine) if _is_whole(mine, observed) else None
     missing = None if can_only_be_dropped(mine.catalogue, deletion) else missing
@@ -244,13 +249,31 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
         # What is kept, or backed up before, has to be seen.
         ways = tuple(_ways_in(desired, mine.catalogue, identity=identity))
         return Plan(ways, id=identity, again=seen_later(mine.catalogue))
+    opening = opening_actions(desired, observed.namespace) if deletion.leaving is Leaving.RETAIN else ()
+    if opening:
+        # What it keeps of the namespace must not hold a Secret that we could not see.
+        return Plan(opening, id=identity, again="the Secret in the Tenant's namespace is looked for next")
     backup = backup_step(desired, mine)
     if backup is not None:
         return Plan(backup.actions, id=identity, waits_for=backup.problem)
     dropped = deletion_actions(desired, mine, leaving=deletion.leaving, backup=allowed_by(desired, mine))
     actions = (*dropped, *backup_ended(mine))
     waits = namespace_waited_for(desired, observed.namespace, leaving=deletion.leaving)
-    return Plan(actions, id=identity, namespace_problem=waits)
+    unread = Problem(Reason.KUBERNETES_ERROR, observed.secret_unread) if observed.secret_unread else None
+    return Plan(actions, id=identity, namespace_problem=waits or unread, finishes_drop=finishes)
+
+
+def _held(deletion: Deletion) -> Refusal | None:
+    if deletion.protected:
+        said = "spec.deletionProtection is Enabled; set it to Disabled to let the Tenant go"
+        return Refusal(Reason.PROTECTED, said)
+    if deletion.definition_leaves:
+        said = (
+            "the CRD of Tenants is being deleted, which marked this Tenant too; nothing is dropped. "
+            "`tenantry uninstall --orphan` lets it go and keeps the data; see docs/how-to/uninstall.md"
+        )
+        return Refusal(Reason.CRD_TERMINATING, said)
+    return None
 
 
 def own_part(desired: DesiredTenant, observed: ObservedTenant) -> ObservedTenant:

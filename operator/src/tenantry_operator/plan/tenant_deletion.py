@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from tenantry_operator.model.names import TenantNames
-from tenantry_operator.model.tenant import Catalogue, DesiredTenant, Leaving, Marker, MarkerState, ObservedTenant
+from tenantry_operator.model.tenant import (
+    Catalogue,
+    Deletion,
+    DesiredTenant,
+    Leaving,
+    Marker,
+    MarkerState,
+    ObservedTenant,
+)
 from tenantry_operator.model.tenant import RowState as State
 from tenantry_operator.plan.actions import (
     BeginDrop,
@@ -35,13 +43,24 @@ def deletion_actions(
     """
     drop = leaving is Leaving.DELETE
     on_server = _drop(desired, mine.catalogue, backup) if drop else _release(desired, mine.catalogue)
+    space = namespace_leaving(desired, mine.namespace, leaving=leaving)
+    secrets = tuple(_delete_secrets(mine))
+    # A namespace that goes takes the Secret in it along, and before that our way to it.
+    inside = tuple(one for one in secrets if drop and one.observed.namespace != desired.system_namespace)
     return (
         *_record(mine, State.RELEASED),
-        *namespace_leaving(desired, mine.namespace, leaving=leaving),
+        *(inside if space else ()),
+        *space,
         *on_server,
-        *_delete_secrets(mine),
+        *(one for one in secrets if one not in inside),
         *(_record(mine, State.DELETED) if drop or _never_had_data(mine) else ()),
     )
+
+
+def finishes_drop(deletion: Deletion, catalogue: Catalogue) -> bool:
+    """Whether a drop has begun before the policy became Retain: what is left is not whole, and not worth keeping."""
+    marker = catalogue.marker
+    return deletion.leaving is Leaving.RETAIN and marker is not None and marker.state is MarkerState.DROPPING
 
 
 def _record(mine: ObservedTenant, state: State) -> Iterator[TenantAction]:
@@ -62,7 +81,7 @@ def _never_had_data(mine: ObservedTenant) -> bool:
     return mine.row is not None and mine.row.version is None and mine.catalogue.marker is None
 
 
-def _delete_secrets(mine: ObservedTenant) -> Iterator[TenantAction]:
+def _delete_secrets(mine: ObservedTenant) -> Iterator[DeleteSecret]:
     for secret in (mine.secret, *mine.stale_secrets):
         if secret is not None:
             yield DeleteSecret(observed=secret, reason=LEAVES)

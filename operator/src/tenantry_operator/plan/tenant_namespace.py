@@ -117,10 +117,11 @@ def _children(
         if key in manifests.RESERVED and key not in expected and not _leaves(body):
             yield _delete(body, UNWANTED)
     for key, body in expected.items():
-        yield from _child(there.get(key), body)
+        yield from child_actions(there.get(key), body)
 
 
-def _child(observed: Raw | None, rendered: manifests.Body) -> Iterator[NamespaceAction]:
+def child_actions(observed: Raw | None, rendered: manifests.Body) -> Iterator[NamespaceAction]:
+    """Make an object in the namespace as it is rendered."""
     if observed is None:
         yield CreateObject(body=rendered, reason=f"there is no {rendered['kind']}")
     elif manifests.binds_another_role(observed, rendered):

@@ -48,6 +48,8 @@ class Rotation:
     """Whether the Secret's notes are to be written, though nothing is rotated."""
     archived: bool = False
     """Whether no login is kept, for the tenant is archived."""
+    withheld: bool = False
+    """Whether no login is made yet, for nothing could say its password."""
     waiting: bool = False
     """Whether a rotation is asked for, which begins once the previous login is gone."""
     due: datetime | None = None
@@ -56,7 +58,7 @@ class Rotation:
     @property
     def logins(self) -> tuple[str, ...]:
         """The logins that are kept."""
-        if self.archived:
+        if self.archived or self.withheld:
             return ()
         return (self.active, self.previous) if self.previous else (self.active,)
 
@@ -83,6 +85,15 @@ def decide_rotation(desired: DesiredTenant, observed: ObservedTenant) -> Rotatio
     if not is_open(desired):
         return _paused(memory.rotation, current, other)
     return _in_turn(desired, observed, memory, current, other, rotated_at=rotated_at, wanted=wanted)
+
+
+def left_alone(desired: DesiredTenant, observed: ObservedTenant) -> Rotation:
+    """Leave the logins as they are, for the Secret is not known now, or has no place; make none that is not there."""
+    if is_archived(desired):
+        return decide_rotation(desired, observed)
+    roles, current = observed.catalogue.roles, active_login(desired.names, observed.catalogue, None)
+    other = roles.get(desired.names.other_login(current))
+    return Rotation(current, RotationNotes(), previous=other.name if other else None, withheld=current not in roles)
 
 
 def _in_turn(

@@ -1,7 +1,7 @@
 """What to do about a Tenant's Secret, and what it says."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -70,7 +70,7 @@ def secret_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: R
     return (
         *_password(observed, rotation),
         *_content(desired, observed, rotation),
-        *_stale(observed),
+        *_stale(desired, observed),
     )
 
 
@@ -125,6 +125,9 @@ def _why_content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rot
     return "the Secret does not say when it was rotated" if rotation.restated else None
 
 
-def _stale(observed: ObservedTenant) -> tuple[TenantAction, ...]:
-    why = "spec.credentials.secretName names another Secret now"
-    return tuple(DeleteSecret(observed=secret, reason=why) for secret in observed.stale_secrets)
+def _stale(desired: DesiredTenant, observed: ObservedTenant) -> Iterator[TenantAction]:
+    for secret in observed.stale_secrets:
+        why = "spec.credentials.secretName names another Secret now"
+        if secret.namespace != desired.secret_namespace:
+            why = f"the Secret is in namespace {desired.secret_namespace} now"
+        yield DeleteSecret(observed=secret, reason=why)

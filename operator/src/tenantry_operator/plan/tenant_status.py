@@ -1,7 +1,7 @@
 """The status of a Tenant."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tenantry_crds import (
@@ -38,8 +38,10 @@ WELL = {
 }
 """What is said of a Tenant that is as its lifecycle wants it."""
 
+DROP_BEGUN = "the drop had begun before spec.deletionPolicy became Retain: it cannot be undone, and is finished"
 HOLDING = frozenset({Reason.PROTECTED, Reason.CRD_TERMINATING, Reason.BREAKER_OPEN})
 ABOUT_CREDENTIALS = frozenset({Reason.KUBERNETES_ERROR})
+WITHOUT_NAMESPACE = frozenset({Reason.NOT_OURS, Reason.NAMESPACE_TERMINATING})
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ class TenantVerdict:
     """Whether nobody gets at the data; None when the pass did not look."""
     rotation: Rotation | None = None
     """How it stands with the logins, if the plan was carried out."""
+    finishes_drop: bool = False
+    """Whether the rest is dropped, since a drop had begun, though the policy is to keep the data by now."""
     half_gone: bool = False
     """Whether an earlier pass has begun to let a Tenant go that is held now."""
     isolation: IsolationVerdict | None = None
     """None when the pass did not come so far as to look."""
+    credentials_problem: Problem | None = None
+    """Why nothing was done about the credentials."""
     namespace: "NamespaceVerdict | None" = None
     """None when the pass did not come so far as to look at it."""
 
@@ -143,6 +149,8 @@ def _leaving(tenant: Tenant, verdict: TenantVerdict) -> Iterator[Said]:
     problem = verdict.problem
     if problem is None:
         problem = Problem(Reason.DELETING, "the Tenant is being deleted")
+    if verdict.finishes_drop:
+        problem = replace(problem, message=f"{problem.message}; {DROP_BEGUN}")
     held = problem.reason in HOLDING and not verdict.half_gone
     # A Tenant that is held serves on; one that is half gone does not.
     kept = {condition.type: condition for condition in tenant.status.conditions}
@@ -186,7 +194,8 @@ def _credentials(verdict: TenantVerdict) -> Said:
         return Said(ConditionType.CREDENTIALS_READY, "False", WELL[desired.lifecycle][0], what)
     if verdict.credentials_in_place:
         return Said(ConditionType.CREDENTIALS_READY, "True", Reason.ISSUED, credentials_message(verdict.rotation))
-    if problem is not None and problem.reason in ABOUT_CREDENTIALS | {Reason.NOT_OURS}:
+    problem = verdict.credentials_problem or problem
+    if problem is not None and problem.reason in ABOUT_CREDENTIALS | WITHOUT_NAMESPACE:
         return Said(ConditionType.CREDENTIALS_READY, "False", problem.reason, problem.message)
     return Said(ConditionType.CREDENTIALS_READY, "Unknown", Reason.PROVISIONING, "not looked at in this pass")
 

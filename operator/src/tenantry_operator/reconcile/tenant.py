@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import psycopg
@@ -33,6 +32,7 @@ from tenantry_operator.plan.tenant import deletion_begun, plan_tenant
 from tenantry_operator.plan.tenant_isolation import isolation_problem
 from tenantry_operator.plan.tenant_lifecycle import is_taken
 from tenantry_operator.plan.tenant_reporting import held_problem
+from tenantry_operator.plan.tenant_secret_place import housed
 from tenantry_operator.plan.tenant_status import NamespaceVerdict, TenantVerdict
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
 from tenantry_operator.reconcile.tenant_adoption import with_departed
@@ -51,6 +51,7 @@ from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.reconcile.tenant_look import Look
 from tenantry_operator.reconcile.tenant_namespace import has_namespace, look_at_namespace
 from tenantry_operator.reconcile.tenant_placing import NoPlace, TenantPlacing, seated
+from tenantry_operator.reconcile.tenant_secrets import TenantSecrets
 from tenantry_operator.reconcile.tenant_shard import TenantShards
 from tenantry_operator.reconcile.tenant_sweep import TenantSweep
 from tenantry_operator.settings import OperatorSettings
@@ -105,6 +106,7 @@ class TenantReconciler:
         self._conclusion = TenantConclusion(
             kube=kube, cache=cache, clock=clock, sweep=self._sweep, timers=self._timers, escape=escape
         )
+        self._secrets = TenantSecrets(kube, cache, namespace=settings.namespace)
         self._hold = TenantHold(kube, servers, Breaker(kube, settings=settings, clock=clock, metrics=metrics))
 
     async def sweep(self) -> AsyncIterator[Key]:
@@ -115,6 +117,7 @@ class TenantReconciler:
                 yield Key(KIND, name)
         except ApiError as error:
             logger.warning("the breaker cannot be read", extra={"error": str(error)})
+        await self._secrets.take_turns()
         async for key in self._sweep.run():
             yield key
 
@@ -206,8 +209,10 @@ class TenantReconciler:
     async def _left_no_trace(self, tenant: Tenant) -> bool:
         name = absent.secret_name(tenant.spec, tenant.metadata.name)
         uid = tenant.metadata.uid
-        secret = await observe_secret(self._kube, name, self._settings.namespace, owner_uid=uid)
-        return not (tenant.status.id or (secret and secret.ours) or await has_namespace(self._kube, tenant))
+        beside = self._settings.namespace
+        secret = await observe_secret(self._kube, name, beside, owner_uid=uid)
+        made = (secret and secret.ours) or await has_namespace(self._kube, tenant, system=beside)
+        return not (tenant.status.id or made)
 
     async def _registry(self) -> ServerAddress:
         try:
@@ -242,7 +247,7 @@ class TenantReconciler:
     async def _look_at(self, tenant: Tenant, registered: Registered, choice: Choice) -> Look:
         address, desired = await self._desired(tenant, registered, choice)
         desired = await self._hold.looked_at(desired)
-        observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
+        desired, observed, facts, prepared = await self._observe(tenant, desired, address, registered.row)
         desired = seated(desired, observed, choice)
         observed = await with_departed(self._kube, desired, observed)
         return Look(registered, address, desired, observed, facts, prepared)
@@ -262,6 +267,7 @@ class TenantReconciler:
                 id=plan.id,
                 version=catalogue.version,
                 half_gone=deletion_begun(registered.row, desired.uid),
+                finishes_drop=plan.finishes_drop,
                 access_taken=is_taken(desired, observed, ()),
             )
             return Pass(verdict, seen=looked.seen() if held.lasting else None)
@@ -286,14 +292,16 @@ class TenantReconciler:
         if desired.deletion is None:
             isolation = await self._isolation.judge(tenant, looked, plan=plan, done=executed.done, problem=problem)
         about_namespace = executed.namespace_problem or plan.namespace_problem
-        beside = about_namespace or plan.extension_problem
+        beside = about_namespace or plan.credentials_problem or plan.extension_problem
         verdict = TenantVerdict(
             problem or isolation_problem(isolation) or beside,
             desired=desired,
             id=plan.id,
             version=catalogue.version or (desired.released if complete else None),
             database_in_place=complete,
-            credentials_in_place=complete or only_left_out(problem),
+            credentials_in_place=(complete or only_left_out(problem)) and plan.credentials_problem is None,
+            credentials_problem=plan.credentials_problem,
+            finishes_drop=plan.finishes_drop,
             drift=drift_left(plan, executed.done),
             access_taken=is_taken(desired, observed, executed.done),
             rotation=plan.rotation,
@@ -346,8 +354,8 @@ class TenantReconciler:
 
     async def _observe(
         self, tenant: Tenant, desired: DesiredTenant, address: ServerAddress, row: RegistryRow | None
-    ) -> tuple[ObservedTenant, str, bool]:
-        """Return what there is, the text of the facts, and whether the server is prepared, and by us."""
+    ) -> tuple[DesiredTenant, ObservedTenant, str, bool]:
+        """Return what is wanted where, what there is, the text of the facts, and if the server is prepared by us."""
         try:
             catalogue, facts, sessions, held_by, ways = await look_at_home(
                 self._servers, address, desired, isolation=self._isolation
@@ -363,23 +371,12 @@ class TenantReconciler:
             self._kube, self._cache, tenant, namespace=self._settings.namespace, desired=desired, now=self._clock.now()
         )
         observed = ObservedTenant(catalogue, row, sessions=sessions, namespace=namespace, backup=backup, ways=ways)
+        desired = housed(desired, namespace)
         if row is None and not facts and not desired.deletion and not tenant.status.conditions:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
-            return observed, facts, prepared
-        uid = tenant.metadata.uid
-        secret = await observe_secret(self._kube, desired.secret_name, desired.secret_namespace, owner_uid=uid)
-        stale = [
-            await observe_secret(self._kube, *place, owner_uid=uid) for place in self._stale_places(tenant, desired)
-        ]
-        ours = tuple(one for one in stale if one is not None and one.ours)
-        return replace(observed, secret=secret, stale_secrets=ours), facts, prepared
-
-    def _stale_places(self, tenant: Tenant, desired: DesiredTenant) -> set[tuple[str, str]]:
-        """Name where the Secret may have been before; both sources are hints, the Secret itself says whose it is."""
-        places = set(self._sweep.other_secrets(tenant.metadata.name))
-        if tenant.status.binding is not None:
-            places.add((tenant.status.binding.name, tenant.status.binding.namespace))
-        return places - {(desired.secret_name, desired.secret_namespace)}
+            return desired, observed, facts, prepared
+        hints = self._sweep.other_secrets(tenant.metadata.name)
+        return desired, await self._secrets.look(tenant, desired, observed, hints=hints), facts, prepared
 
 
 def _has_let_go(body: RawObject) -> bool:

@@ -32,6 +32,7 @@ def desired_tenant(
     layout = layout_of(names, isolation, server=address.name, database=address.database)
     leaving = Leaving.RETAIN if absent.deletion_policy(spec) is DeletionPolicy.RETAIN else Leaving.DELETE
     backup = desired_backup(tenant, server, settings)
+    namespace = desired_namespace(spec, names.name, system=settings.namespace)
     protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
     return DesiredTenant(
         names=names,
@@ -40,7 +41,8 @@ def desired_tenant(
         new_id=str(uuid7()),
         place=place_of(address, database=layout.database),
         secret_name=absent.secret_name(spec, names.name),
-        secret_namespace=settings.namespace,
+        secret_namespace=namespace.name if namespace else settings.namespace,
+        system_namespace=settings.namespace,
         released=released,
         credentials=desired_credentials(tenant, now=now),
         service_tables=service_tables(names),
@@ -51,7 +53,7 @@ def desired_tenant(
         adoption=Adoption(absent.adoption_policy(spec)),
         lifecycle=absent.lifecycle(spec),
         deletion=Deletion(leaving, protected=protected, backup=backup) if tenant.metadata.is_terminating else None,
-        namespace=desired_namespace(spec, names.name),
+        namespace=namespace,
         isolation=isolation,
         shard=shard_of(tenant.metadata.labels) or None,
     )

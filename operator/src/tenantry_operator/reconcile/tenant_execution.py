@@ -108,6 +108,9 @@ def kubernetes_problem(error: ApiError) -> Problem:
     return Problem(Reason.KUBERNETES_ERROR, str(error), lasting=not error.transient)
 
 
+NEW_RIGHTS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between tries to write where the right to was given just now: the API server learns of it by a watch."""
+
 PASSED_OVER: Final = frozenset({Reason.PRIVILEGES_MISSING, Reason.EXTENSION_UNAVAILABLE})
 """What is left to an administrator keeps nothing else from being done."""
 
@@ -294,9 +297,9 @@ class TenantExecution:
 
     async def _on_secret(self, action: TenantAction, desired: DesiredTenant, observed: ObservedTenant) -> None:
         if isinstance(action, WriteSecret):
-            written = await write_secret(
-                self._kube, self._wanted_secret(action, desired, observed), observed=action.observed
-            )
+            wanted = self._wanted_secret(action, desired, observed)
+            again = NEW_RIGHTS if self.children.gave_rights else ()
+            written = await write_secret(self._kube, wanted, observed=action.observed, again=again)
             # The event that follows tells the cache nothing new, and so starts no pass.
             self._cache.put("Secret", written)
             self.secret_version = written["metadata"]["resourceVersion"]

@@ -10,7 +10,7 @@ from tenantry_crds import ConditionType, DeletionPolicy, Tenant, absent
 from tenantry_crds.reasons import Reason
 from tenantry_operator.apply.registry import close_row
 from tenantry_operator.apply.secrets import delete_secret
-from tenantry_operator.clients.kube import Kube, RawObject
+from tenantry_operator.clients.kube import Forbidden, Kube, RawObject
 from tenantry_operator.clients.postgres import DatabaseError, Servers
 from tenantry_operator.engine.fence import Fence
 from tenantry_operator.model.isolation import Isolation, Layout
@@ -20,7 +20,6 @@ from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.plan.status import Problem, reason_shown
 from tenantry_operator.plan.tenant_force import Force, force_asked, left_behind, refused, row_left
 from tenantry_operator.reconcile.addresses import Addresses, NoAddress
-from tenantry_operator.reconcile.tenant_namespace import desired_namespace
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -73,12 +72,14 @@ class TenantEscape:
         leaving = Leaving.DELETE if policy is DeletionPolicy.DELETE else Leaving.RETAIN
         registry = await self._close_row(tenant, row_left(leaving, problem))
         for name, namespace in sorted({*secrets, *self._secrets(tenant)}):
-            secret = await observe_secret(self._kube, name, namespace, owner_uid=tenant.metadata.uid)
+            try:
+                secret = await observe_secret(self._kube, name, namespace, owner_uid=tenant.metadata.uid)
+            except Forbidden:
+                continue  # its namespace does not let us in, and is named among what is left
             if secret is not None and secret.ours:
                 await delete_secret(self._kube, secret)
         server = tenant.status.database_server or tenant.spec.database_server
-        asked = desired_namespace(tenant.spec, names.name)
-        space = asked.name if asked else None
+        space = _namespace(tenant)
         layout = Layout(names, Isolation(tenant.spec.isolation), server or "", "")
         said = left_behind(layout, namespace=space, registry=registry, problem=problem)
         logger.warning("a Tenant was let go by force", extra={"tenant": names.name, "error": said})
@@ -88,7 +89,8 @@ class TenantEscape:
 
     def _secrets(self, tenant: Tenant) -> set[tuple[str, str]]:
         binding = tenant.status.binding
-        named = {(absent.secret_name(tenant.spec, tenant.metadata.name), self._settings.namespace)}
+        name = absent.secret_name(tenant.spec, tenant.metadata.name)
+        named = {(name, place) for place in (self._settings.namespace, _namespace(tenant)) if place}
         return named | ({(binding.name, binding.namespace)} if binding else set())
 
     async def _close_row(self, tenant: Tenant, state: RowState) -> str:
@@ -102,3 +104,8 @@ class TenantEscape:
             logger.warning("the registry was not told", extra={"tenant": name, "error": str(error)})
             return "could not be told, and may hold the name"
         return f"says {state}" if found else "had no row of it"
+
+
+def _namespace(tenant: Tenant) -> str | None:
+    given = tenant.spec.namespace
+    return absent.namespace(given, tenant.metadata.name).name if given else None

@@ -7,6 +7,7 @@ from tenantry_operator.clients.postgres import ServerAddress
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant
 from tenantry_operator.observe.secrets import observe_secret
 from tenantry_operator.plan.tenant import Plan, plan_tenant
+from tenantry_operator.plan.tenant_secret_place import may_look
 from tenantry_operator.reconcile.tenant import TenantReconciler
 
 
@@ -28,7 +29,7 @@ class TenantForesight(TenantReconciler):
     async def foresee(self, tenant: Tenant) -> Foreseen:
         """Observe and plan. Raises Blocked, NeverPlaced, ApiError."""
         _, address, desired, observed, _, prepared = await self.look(tenant, await self._registry())
-        if observed.secret is None:
+        if observed.secret is None and may_look(desired, observed.namespace):
             # A pass over a Tenant that is new finds a foreign Secret when it makes its own; a plan looks before.
             uid = tenant.metadata.uid
             found = await observe_secret(self._kube, desired.secret_name, desired.secret_namespace, owner_uid=uid)

@@ -35,6 +35,7 @@ from tenantry_operator.reconcile.migration_desired import plan_hash, tenant_line
 from tenantry_operator.reconcile.tenant_desired import place_of
 from tenantry_operator.reconcile.tenant_lines import read_marked
 from tenantry_operator.reconcile.tenant_namespace import Children, versions_now
+from tenantry_operator.reconcile.tenant_secrets import noted
 from tenantry_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,9 @@ class LevelBook:
     ) -> Level:
         """Say what a Tenant is level as, or would be, but for the mark; `row` is with the released revision."""
         held = sorted((key.kind, key.name, key.namespace, version) for key, version in children)
-        others = [self._cache.get(Key(*one)) for one in (("Secret", *secret[:2]), *(child[:3] for child in held))]
+        # A Secret in a Tenant's namespace is not followed; it is looked at in its turn.
+        followed = [("Secret", *secret[:2])] if secret[1] == self._settings.namespace else []
+        others = [self._cache.get(Key(*one)) for one in (*followed, *(child[:3] for child in held))]
         return Level(
             made_by=self.maker,
             tenant=(body["metadata"]["uid"], body["metadata"]["resourceVersion"]),
@@ -134,7 +137,12 @@ class LevelBook:
             if row is not None and body["metadata"]["name"] in left and row.isolation != Isolation.DATABASE:
                 by_server.setdefault(row.server, []).append(body)
         looks = [self._on_server(*one, left, rows, released) for one in by_server.items()]
-        return {name: one for found in await asyncio.gather(*looks) for name, one in found}
+        resumed = {name: one for found in await asyncio.gather(*looks) for name, one in found}
+        for name, one in resumed.items():
+            secret, place, version = one.level.secret
+            if place != self._settings.namespace and version is not None:
+                self._cache.put("Secret", noted((secret, place), version, tenant=name))
+        return resumed
 
     async def _on_server(
         self,
@@ -170,8 +178,13 @@ class LevelBook:
         ]
 
     def _secret_now(self, level: Level) -> tuple[str, str, str | None]:
-        """Return the version that the Secret has which the last pass saw, or did not find."""
+        """Return the version that the Secret has which the last pass saw, or did not find.
+
+        Nothing is known yet of one in a Tenant's namespace: it is believed until its turn.
+        """
         name, namespace, _ = level.secret
+        if namespace != self._settings.namespace:
+            return level.secret
         body = self._cache.get(Key("Secret", name, namespace))
         return name, namespace, body["metadata"]["resourceVersion"] if body else None
 

@@ -21,8 +21,8 @@ Children = frozenset[tuple[Key, str]]
 """The namespace and our objects in it, each with its version."""
 
 
-def desired_namespace(spec: TenantSpec, tenant: str) -> DesiredNamespace | None:
-    """Say what the Tenant asks for; None when it asks for no namespace."""
+def desired_namespace(spec: TenantSpec, tenant: str, *, system: str) -> DesiredNamespace | None:
+    """Say what the Tenant asks for; None when it asks for no namespace. `system` is the operator's own."""
     given = spec.namespace
     if given is None:
         return None
@@ -34,6 +34,7 @@ def desired_namespace(spec: TenantSpec, tenant: str) -> DesiredNamespace | None:
         quota=given.quota or {},
         limits=_limits(given.limits),
         bindings=tuple(_bindings(given, effective.name)),
+        keeper=Subject("ServiceAccount", api.SERVICE_ACCOUNT, system),
     )
 
 
@@ -42,9 +43,9 @@ async def look_at_namespace(kube: Kube, desired: DesiredNamespace | None) -> Obs
     return await observe_namespace(kube, desired.name) if desired else None
 
 
-async def has_namespace(kube: Kube, tenant: Tenant) -> bool:
+async def has_namespace(kube: Kube, tenant: Tenant, *, system: str) -> bool:
     """Whether there is a namespace that was made for this Tenant. Raises ApiError."""
-    observed = await look_at_namespace(kube, desired_namespace(tenant.spec, tenant.metadata.name))
+    observed = await look_at_namespace(kube, desired_namespace(tenant.spec, tenant.metadata.name, system=system))
     return observed is not None and is_ours(observed, uid=tenant.metadata.uid)
 
 
@@ -78,6 +79,11 @@ class ChildVersions:
     def __init__(self) -> None:
         self._written: dict[Key, str] = {}
         self._removed: set[Key] = set()
+
+    @property
+    def gave_rights(self) -> bool:
+        """Whether somebody may do something since a moment ago, of which the API server may not know yet."""
+        return any(key.kind == "RoleBinding" for key in self._written)
 
     def note(self, action: NamespaceAction, written: RawObject | None, cache: ObjectCache) -> None:
         """Remember it, and tell the cache, so that the event that follows tells nothing new and starts no pass."""

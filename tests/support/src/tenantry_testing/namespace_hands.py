@@ -3,7 +3,7 @@
 from typing import Final
 
 from tenantry_crds import names as api
-from tenantry_operator.clients.kube import MERGE_PATCH, NAMESPACES, Kube, RawObject, Resource
+from tenantry_operator.clients.kube import MERGE_PATCH, NAMESPACES, SECRETS, Kube, RawObject, Resource
 from tenantry_operator.clients.resources import NAMESPACE_CHILDREN
 
 TENANT_OWNED: Final = (NAMESPACES, *NAMESPACE_CHILDREN)
@@ -21,7 +21,7 @@ async def edit_by_hand(
 async def remove_namespace(kube: Kube, name: str) -> None:
     """Delete a namespace with all that is in it, as the namespace controller would: a bare API server has none."""
     await kube.delete(NAMESPACES, name)
-    for resource in NAMESPACE_CHILDREN:
+    for resource in (SECRETS, *NAMESPACE_CHILDREN):
         for body in await kube.list(resource, namespace=name):
             await kube.delete(resource, body["metadata"]["name"], namespace=name)
     left = await kube.get(NAMESPACES, name)

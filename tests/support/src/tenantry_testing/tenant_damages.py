@@ -36,6 +36,7 @@ def make_desired(**changes: object) -> DesiredTenant:
         place=Place("primary", "app", "db.example", 5432, "verify-full"),
         secret_name="acme-database",
         secret_namespace="tenantry-system",
+        system_namespace="tenantry-system",
         released=VERSION,
         credentials=DesiredCredentials(NOW),
         service_tables={VERSION: grants},

@@ -33,6 +33,7 @@ from tenantry_testing.database_model import Impossible, change_database, from_ou
 from tenantry_testing.extension_model import change_extensions
 from tenantry_testing.namespace_model import NamespaceModel
 from tenantry_testing.reader_model import change_reads
+from tenantry_testing.secret_model import secret_key, seen_secrets
 
 
 @dataclass
@@ -65,15 +66,14 @@ class TenantModel:
         """Return what a pass would see, and begin a new one: a password that was only thought of is forgotten."""
         self.chosen = ""
         self.fresh = False
-        wanted = self.desired.secret_name
-        others = tuple(one for name, one in sorted(self.secrets.items()) if name != wanted and one.ours)
+        secret, others = seen_secrets(self.secrets, self.desired, self.namespace.observe())
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
         closed = {name for name, role in self.catalogue.roles.items() if not role.login}
         catalogue = from_outside(replace(self.catalogue, sessions=self.sessions & closed), self.desired)
         return ObservedTenant(
             catalogue,
             row,
-            self.secrets.get(wanted),
+            secret,
             stale_secrets=others,
             sessions=self.sessions & {*self.names.logins},
             namespace=self.namespace.observe(),
@@ -82,7 +82,8 @@ class TenantModel:
 
     @property
     def secret(self) -> ObservedSecret | None:
-        return self.secrets.get(self.desired.secret_name)
+        """The Secret in the place where it is to be, as far as that can be looked at."""
+        return seen_secrets(self.secrets, self.desired, self.namespace.observe())[0]
 
     def lets_in(self) -> bool:
         """Whether one can log in as the Secret says."""
@@ -275,8 +276,8 @@ class TenantModel:
         )
 
     def _password(self) -> str:
-        others = tuple(one for name, one in sorted(self.secrets.items()) if one.ours)
-        secret = None if self.fresh else remembered(ObservedTenant(secret=self.secret, stale_secrets=others))
+        seen, others = seen_secrets(self.secrets, self.desired, self.namespace.observe())
+        secret = None if self.fresh else remembered(ObservedTenant(secret=seen, stale_secrets=others))
         kept = usable_password(secret.data) if secret else None
         if kept is None and not self.chosen:
             self.made += 1
@@ -289,14 +290,15 @@ class TenantModel:
         self.passwords[action.role] = self._password()
 
     def _write_secret(self, action: do.WriteSecret) -> None:
-        there = self.secrets.get(action.name)
+        key = secret_key(self.desired, action.name, action.namespace)
+        there = self.secrets.get(key)
         if there is not None and (
             action.observed is None or there.resource_version != action.observed.resource_version
         ):
             raise Impossible("Conflict")
         self.made += 1
         password = self._password()
-        self.secrets[action.name] = ObservedSecret(
+        self.secrets[key] = ObservedSecret(
             name=action.name,
             namespace=action.namespace,
             uid=there.uid if there else f"secret-{self.made}",
@@ -308,7 +310,7 @@ class TenantModel:
         )
 
     def _delete_secret(self, action: do.DeleteSecret) -> None:
-        self.secrets.pop(action.observed.name, None)
+        self.secrets.pop(secret_key(self.desired, action.observed.name, action.observed.namespace), None)
 
     def _retire(self, action: do.RetireLogin | DropReader) -> None:
         self._role(action.role)

@@ -145,9 +145,9 @@ class TenantWorld:
         assert found is not None, f"there is no DatabaseServer {name}"
         return found
 
-    async def secret(self, name: str) -> dict[str, str]:
-        """Return the decoded data of a Secret; empty when there is none."""
-        found = await self.kube.get(SECRETS, name, namespace=self.settings.namespace)
+    async def secret(self, name: str, namespace: str | None = None) -> dict[str, str]:
+        """Return the decoded data of a Secret, by default beside the operator; empty when there is none."""
+        found = await self.kube.get(SECRETS, name, namespace=namespace or self.settings.namespace)
         return {key: base64.b64decode(value).decode() for key, value in (found or {}).get("data", {}).items()}
 
     async def events(self, about: str) -> list[tuple[str, str]]:
@@ -171,7 +171,8 @@ class TenantWorld:
                 self.cache.observed(resource.kind, body)
                 there.add(Key(resource.kind, body["metadata"]["name"], body["metadata"].get("namespace", "")))
             for key in set(self.cache.keys(resource.kind)) - there:
-                self.cache.remove(key)
+                if namespace in {None, key.namespace}:
+                    self.cache.remove(key)
 
     async def reconcile(self, name: str, *, passes: int = PASSES) -> Result:
         """Run passes over the Tenant until one does not ask for another; return the last result."""
