@@ -171,7 +171,7 @@ class FaultWorld:
         path = f"/api/v1/namespaces/{name}"
         namespace = self.administrator.get(path) or {"metadata": {}}
         if "deletionTimestamp" in namespace["metadata"]:
-            for kind in IN_NAMESPACE.values():
+            for kind in (*IN_NAMESPACE.values(), "/api/v1/secrets"):
                 self.administrator.delete(kind.replace("/v1/", f"/v1/namespaces/{name}/"))
             self.administrator.finalize(namespace)
         return self.tenant(name) is None
