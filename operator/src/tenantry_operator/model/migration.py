@@ -61,6 +61,11 @@ class Member:
     pooled: bool = False
     """Whether it is a pool."""
 
+    @property
+    def life(self) -> str:
+        """Identify this very Tenant, or pool: one that is made again under the name, or restored, is another."""
+        return self.uid or self.id
+
 
 @dataclass(frozen=True)
 class DesiredRun:
@@ -83,4 +88,4 @@ class ObservedFleet:
     released: str
     members: tuple[Member, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
-    """Tenants that could not be moved in this run, with what Postgres said."""
+    """Names of Tenants that could not be moved in this run, with what Postgres said."""

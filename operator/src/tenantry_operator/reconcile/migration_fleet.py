@@ -38,7 +38,8 @@ class Fleet:
         members = tuple(
             replace(one, version=self.moved[one.id]) if one.id in self.moved else one for one in self.observed.members
         )
-        return replace(self.observed, members=members, failures=dict(self.memory.failures))
+        failures = {one.name: said for one in members if (said := self.memory.failures.get(one.life))}
+        return replace(self.observed, members=members, failures=failures)
 
 
 class FleetView:
@@ -54,15 +55,18 @@ class FleetView:
     ) -> Fleet:
         """Ask every schema for its version; of a server that does not answer, the registry's word is taken.
 
-        Of the tenants that this very pass has `moved`, the revision is known.
+        Of the tenants that this very pass has `moved`, the revision is known, and of those in a database of their own
+        that this run has asked; but where the registry says another one, as of who was restored since, it is not.
         """
         async with self._servers.connection(registry) as connection:
             released, everybody = await read_placed(connection)
         placed = [one for one in everybody if one.schema != POOL_SCHEMA]
         unreachable: dict[str, str] = {}
-        versions = dict(moved)
+        told = {**moved, **memory.apart}
+        versions = {one.id: told[one.id] for one in placed if one.id in told and told[one.id] == one.version}
+        memory.apart = {id_: version for id_, version in memory.apart.items() if id_ in versions}
         apart = [one for one in placed if is_apart(one)]
-        shared = [one for one in placed if not is_apart(one) and one.id not in moved]
+        shared = [one for one in placed if not is_apart(one) and one.id not in versions]
         for place in sorted({(one.server, one.database) for one in shared}):
             here = [one for one in shared if (one.server, one.database) == place]
             try:
@@ -70,11 +74,12 @@ class FleetView:
             except (NoAddress, DatabaseError, psycopg.Error) as error:
                 unreachable[place[0]] = str(error)
         turns = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._ask_apart(one, memory, turns) for one in apart if one.id not in memory.apart))
+        await asyncio.gather(*(self._ask_apart(one, memory, turns) for one in apart if one.id not in versions))
         versions |= {one.id: memory.apart[one.id] for one in apart if one.id in memory.apart}
         bodies = {one["metadata"]["name"]: one for one in self._cache.all("Tenant")}
         pools = await self._pools({one.server: one for one in everybody if one.schema == POOL_SCHEMA}, unreachable)
         observed = ObservedFleet(tenant_line(), released or "", (*members(placed, versions, bodies), *pools))
+        memory.keep(one.life for one in observed.members)
         return Fleet(observed, memory, unreachable)
 
     async def _pools(self, used: Mapping[str, Placed], unreachable: dict[str, str]) -> list[Member]:

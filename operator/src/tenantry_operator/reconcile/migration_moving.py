@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -68,10 +68,18 @@ class Memory:
     """What a process remembers of a run. Without it, who failed is tried anew; nothing else changes."""
 
     failures: dict[str, str] = field(default_factory=dict)
+    """What was said, by `Member.life`."""
     attempts: Counter[str] = field(default_factory=Counter)
+    """By `Member.life`."""
     apart: dict[str, str] = field(default_factory=dict)
     """What the schemas said that are in a database of their own, by the tenant's id: each is asked once in a run, and
     under its lock again before it is moved."""
+
+    def keep(self, lives: Iterable[str]) -> None:
+        """Forget what became of all others: they are gone, and whoever is made under such a name is another one."""
+        there = frozenset(lives)
+        self.failures = {one: said for one, said in self.failures.items() if one in there}
+        self.attempts = Counter({one: count for one, count in self.attempts.items() if one in there})
 
 
 @dataclass(frozen=True)
@@ -169,11 +177,11 @@ class Mover:
         if moved.outcome is Outcome.DONE and one.id in memory.apart:
             memory.apart[one.id] = moved.version
         if moved.outcome is Outcome.LATER:
-            memory.attempts[one.name] += 1
-            if memory.attempts[one.name] >= ATTEMPTS:
+            memory.attempts[one.life] += 1
+            if memory.attempts[one.life] >= ATTEMPTS:
                 moved = replace(moved, outcome=Outcome.FAILED, message=f"{moved.message} ({ATTEMPTS} attempts)")
         if moved.outcome is Outcome.FAILED:
-            memory.failures[one.name] = moved.message
+            memory.failures[one.life] = moved.message
             logger.warning("a tenant could not be moved", extra={"tenant": one.name, "error": moved.message})
         self._metrics.migrations.labels(moved.outcome.value).inc()
         return moved
