@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.placement import Taken
+from tenantry_operator.model.placement import Candidate, Taken, seat_on
+from tenantry_operator.plan import capacity
 from tenantry_operator.plan.capacity import (
     MOST_LOGINS,
     Limits,
@@ -72,6 +73,20 @@ def test_there_are_always_logins_enough(tenants: int, version: int) -> None:
     assert needed >= max(held, default=1)
     if tenants < most_tenants(Limits(version)):
         assert needed * per_login > tenants
+
+
+@given(st.integers(1, 5), st.lists(st.integers(0, 6), max_size=MOST_LOGINS - 1))
+def test_a_tenant_always_finds_a_login_and_one_that_is_half_empty(per_login: int, tenants: list[int]) -> None:
+    held = dict(enumerate(tenants, start=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capacity, "tenants_per_login", lambda _version: per_login)
+        needed = logins_needed(Taken(sum(held.values()), held), 150014)
+    numbers = range(1, needed + 1)
+    room = sum(max(0, per_login - held.get(number, 0)) for number in numbers)
+    assert 2 * room >= per_login
+    assert seat_on(Candidate("primary", logins=needed, most_per_login=per_login), Taken(by_login=held)) is not None
+    assert needed <= max(held, default=1) + 1, "and no more than that"
+    assert needed >= max(held, default=1), "and none is taken away that tenants are reached by"
 
 
 def test_room_is_said_with_what_bounds_it() -> None:

@@ -65,7 +65,7 @@ def logins_needed(taken: Taken, version: int) -> int:
     per_login = tenants_per_login(version)
     highest = max(taken.by_login, default=1)
     room = sum(max(0, per_login - taken.by_login.get(number, 0)) for number in range(1, highest + 1))
-    needed = highest if room >= per_login // 2 else highest + 1
+    needed = highest if 2 * room >= per_login else highest + 1
     return min(needed, MOST_LOGINS)
 
 
