@@ -164,3 +164,18 @@ def test_timers_that_were_overtaken_do_not_pile_up() -> None:
         queue.done(key, Result(requeue_after=2592000.0))
     assert len(queue._timers) < 100
     assert queue.next_due() == 2592000.0
+
+
+def test_what_is_made_again_has_not_failed() -> None:
+    """Forgotten is what is gone: the next one of its name waits for no backoff, nor in the line of those that fail."""
+    history = History()
+    key = Key("Tenant", "a")
+    history.queue.add(key)
+    for _ in range(12):
+        history.clock.advance(LONGEST_BACKOFF)
+        assert history.take() == key
+        history.play(("done", 0, True, None))
+    assert history.queue.failing() == 1
+    history.queue.forget(key)
+    history.queue.add(key)
+    assert (history.queue.failing(), history.take()) == (0, key)

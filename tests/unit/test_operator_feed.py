@@ -60,10 +60,12 @@ class Bench:
         self.cache = ObjectCache()
         self.clock = FakeClock()
         self.queued: list[tuple[Key, Lane]] = []
+        self.forgotten: list[Key] = []
         self.feed = Feed(
             self.server,  # type: ignore[arg-type]  # the reads that the feed does
             self.cache,
             lambda key, lane: self.queued.append((key, lane)),
+            forget=self.forgotten.append,
             watched=[
                 Watched(TENANTS, itself("Tenant")),
                 Watched(SECRETS, owner_of, namespace="tenantry-system", metadata_only=True),
@@ -152,6 +154,15 @@ async def test_a_child_queues_its_owner_also_when_it_is_deleted(bench: Bench) ->
     bench.feed.event("Secret", "DELETED", secret(7))
     assert bench.taken() == [(ACME, Lane.NEWS)]
     assert bench.cache.all("Secret") == ()
+
+
+async def test_what_is_gone_is_forgotten_before_it_can_be_made_again(bench: Bench) -> None:
+    bench.feed.event("Tenant", "ADDED", tenant(3))
+    assert bench.forgotten == []
+    bench.feed.event("Tenant", "DELETED", tenant(4))
+    assert bench.forgotten == [ACME]
+    bench.feed.event("Tenant", "ADDED", tenant(5))
+    assert bench.forgotten == [ACME]
 
 
 async def test_an_object_that_is_nobodys_business_is_not_kept(bench: Bench) -> None:

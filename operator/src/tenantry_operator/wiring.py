@@ -188,7 +188,7 @@ def _operator(parts: Parts, configuration: Configuration, made: Mapping[str, Rec
     recovery = Recovery(parts.servers, enqueue, waiting=lambda: waiting_for_a_server(parts.cache))
     parts.servers.lost = recovery.lost
     watched = watched_resources(settings, parts.cache)
-    feed = Feed(parts.kube, parts.cache, enqueue, watched=watched, clock=clock, metrics=metrics)
+    feed = Feed(parts.kube, parts.cache, enqueue, forget=queue.forget, watched=watched, clock=clock, metrics=metrics)
     return Operator(
         kube=parts.kube,
         servers=parts.servers,

@@ -23,6 +23,7 @@ COMPARED_IN_A_SECOND = 100
 """Objects, on average: to compare 10,000 takes about a second of a core, most of it to read who wrote which field."""
 
 Enqueue = Callable[[Key, Lane], None]
+Forget = Callable[[Key], None]
 Owners = Callable[[RawObject], Sequence[Key]]
 
 
@@ -75,6 +76,7 @@ class Feed:
         cache: ObjectCache,
         enqueue: Enqueue,
         *,
+        forget: Forget,
         watched: Sequence[Watched],
         clock: Clock,
         metrics: Metrics,
@@ -82,6 +84,7 @@ class Feed:
         self._kube = kube
         self._cache = cache
         self._enqueue = enqueue
+        self._forget = forget
         self._watched: Mapping[str, Watched] = {one.resource.kind: one for one in watched}
         self._clock = clock
         self._metrics = metrics
@@ -211,6 +214,8 @@ class Feed:
     def _deleted(self, one: Watched, key: Key, *, version: str = "") -> None:
         held = self._cache.get(key)
         if held is not None and self._cache.remove(key, version=version):
+            # What is made again under the name is another object, and has not failed yet.
+            self._forget(key)
             for owner in one.owners(held):
                 self._enqueue(owner, Lane.NEWS)
 
