@@ -65,6 +65,14 @@ async def test_a_new_tenant_is_verified_within_its_budget_and_tried_once(world: 
     assert metric(world, "isolation_checked_timestamp_seconds", check="catalogue") > 0
     await world.settle()
     assert metric(world, "isolation_checks_total", check="log-in", outcome="held") == 2
+    # What is open is said of a new one by the very pass that makes it.
+    world.execute("CREATE SCHEMA shared", "GRANT CREATE ON SCHEMA shared TO PUBLIC")
+    await world.sweep()
+    world.counted.clear()
+    await world.apply_tenant("gamma")
+    await world.reconcile("gamma")
+    assert len(world.writes()) == 3 + 2
+    assert (await verdict(world, "gamma"))[:2] == (BROKEN, BROKEN)
 
 
 async def test_a_new_process_tries_nobody_at_once(world: TenantWorld) -> None:

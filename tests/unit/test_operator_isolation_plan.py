@@ -87,10 +87,12 @@ def test_many_holes_fit_a_message() -> None:
 
 
 def test_verified_claims_no_look_that_was_not_taken() -> None:
-    """The pass that makes a tenant says it too, and has looked at nothing yet."""
+    """The pass that makes a tenant says it too, and has looked at the catalogue alone."""
     said = isolation_said(IsolationVerdict())
     assert (said.status, said.reason) == ("True", Reason.VERIFIED)
-    assert said.message.startswith("no way in or out is known")
+    assert said.message.startswith("the catalogue shows no way in or out; a log-in")
+    assert "soon after" in said.message
+    assert isolation_said(None).status == "Unknown"
 
 
 def test_verified_at_changes_with_the_verdict_alone() -> None:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from tenantry_crds import Lifecycle
-from tenantry_operator.clients.postgres import ServerAddress, Servers
+from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
+from tenantry_operator.clients.sqlstate import Failure, FailureKind
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.exposure import Exposure, Trial, Way
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TENANTS, TenantNames
 from tenantry_operator.model.pool import POOL_CUSTOMERS
 from tenantry_operator.model.tenant import PUBLIC
-from tenantry_operator.plan.tenant_isolation import PATIENCE, RETRY
+from tenantry_operator.plan.tenant_isolation import PATIENCE, RETRY, IsolationVerdict
 from tenantry_operator.reconcile import tenant_isolation
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
 from tenantry_operator.settings import OperatorSettings
@@ -23,6 +24,7 @@ from tenantry_testing.fake_clock import FakeClock
 
 HERE = ServerAddress("primary", "db", 5432, "app", "operator_login", "x")
 ACME, BETA = TenantNames("acme"), TenantNames("beta")
+LAYOUT = layout_of(ACME, Isolation.SCHEMA, server="primary", database="app")
 OF_ALL = {
     TENANTS: frozenset({Exposure(Way.SCHEMA, "shared", "postgres")}),
     POOL_CUSTOMERS: frozenset(
@@ -127,9 +129,26 @@ class Judged:
         self.asked = Asked(monkeypatch)
         self.trial = Trial()
         self.tried = 0
+        self.away = False
         self.said = "True"
         self.lifecycle = Lifecycle.ACTIVE
+        self.looks = 0
+        self.before: frozenset[Exposure] = frozenset()
+        self.after: frozenset[Exposure] = frozenset()
+        self.verdict: IsolationVerdict | None = None
         monkeypatch.setattr(tenant_isolation, "try_log_in", self.log_in)
+        monkeypatch.setattr(self.asked.watch, "seen_by_pass", self.look)
+        monkeypatch.setattr(Servers, "connection", self.connection)
+
+    @asynccontextmanager
+    async def connection(self, *_: object, **__: object) -> Any:
+        if self.away:
+            raise DatabaseError(Failure(FailureKind.UNREACHABLE, "Unreachable", "it is away"))
+        yield None
+
+    async def look(self, *_: object) -> frozenset[Exposure]:
+        self.looks += 1
+        return self.after
 
     async def log_in(self, *_: object, **__: object) -> Trial:
         self.tried += 1
@@ -141,9 +160,9 @@ class Judged:
         condition = SimpleNamespace(type="IsolationVerified", status=self.said)
         tenant: Any = SimpleNamespace(status=SimpleNamespace(conditions=[condition]))
         looked: Any = SimpleNamespace(
-            desired=SimpleNamespace(names=ACME, lifecycle=self.lifecycle, layout=None),
+            desired=SimpleNamespace(names=ACME, lifecycle=self.lifecycle, layout=LAYOUT),
             observed=SimpleNamespace(
-                ways=frozenset(),
+                ways=self.before,
                 catalogue=SimpleNamespace(database=None, is_shut=False),
                 secret=SimpleNamespace(ours=True, data={}, resource_version="1"),
             ),
@@ -152,11 +171,12 @@ class Judged:
         )
         plan: Any = SimpleNamespace(actions=done, held=())
         actions: Any = done
-        verdict = await self.asked.watch.judge(tenant, looked, plan=plan, done=actions, problem=None)
-        self.said = "Unknown" if verdict.unknown else "True"
-        return verdict.unknown
+        self.verdict = verdict = await self.asked.watch.judge(tenant, looked, plan=plan, done=actions, problem=None)
+        self.said = "Unknown" if verdict is None or verdict.unknown else "True"
+        return verdict.unknown if verdict is not None else NOT_LOOKED
 
 
+NOT_LOOKED = "not looked"
 FULL = "too many connections for role t_acme_login_a"
 
 
@@ -179,6 +199,30 @@ async def test_who_lets_nobody_in_is_not_verified_for_long(monkeypatch: pytest.M
     assert await judged.judge("changed") == ""
     assert await judged.judge(after=1) == ""
     assert judged.tried == 6
+
+
+async def test_what_a_pass_has_made_is_looked_at_before_it_is_called_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    assert await judged.judge() == ""
+    assert judged.looks == 0, "the pass itself has looked"
+    judged.after = OWN
+    await judged.judge("made")
+    assert judged.looks == 1
+    assert judged.verdict is not None
+    assert judged.verdict.holes
+    judged.before, judged.after = OWN, frozenset()
+    assert await judged.judge("closed") == ""
+    assert judged.verdict == IsolationVerdict()
+
+
+async def test_what_cannot_be_looked_at_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    judged.away = True
+    assert await judged.judge("made") == NOT_LOOKED
+    judged.before = OWN
+    await judged.judge("made")
+    assert judged.verdict is not None
+    assert judged.verdict.holes, "what was seen before still counts"
 
 
 async def test_a_new_process_does_not_take_back_that_nobody_was_let_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ PATIENCE: Final = 2 * RETRY
 
 HOLES_NAMED: Final = 12
 HELD: Final = (
-    "no way in or out is known: each sweep looks at the catalogue, and a log-in with the published credentials tries "
-    "it after each change and now and then"
+    "the catalogue shows no way in or out; a log-in with the published credentials tries it soon after each change, "
+    "and now and then"
 )
 
 EVERYBODY: Final[Mapping[str, str]] = {

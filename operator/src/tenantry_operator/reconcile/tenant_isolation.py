@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
+import psycopg
+
 from tenantry_crds import ConditionType, Lifecycle, Tenant
-from tenantry_operator.clients.postgres import ONE_MOMENT, Connection, ServerAddress, Servers
+from tenantry_operator.clients.postgres import ONE_MOMENT, Connection, DatabaseError, ServerAddress, Servers
 from tenantry_operator.engine.clock import Clock
 from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.exposure import Exposure, Trial
@@ -161,11 +163,11 @@ class IsolationWatch:
 
     async def judge(
         self, tenant: Tenant, looked: "Look", *, plan: Plan, done: Sequence[TenantAction], problem: Problem | None
-    ) -> IsolationVerdict:
-        """Say how it stands after a pass. Raises nothing that is expected."""
+    ) -> IsolationVerdict | None:
+        """Say how it stands after a pass; None: what it made cannot be looked at. Raises nothing that is expected."""
         names, is_active = looked.desired.names, looked.desired.lifecycle is Lifecycle.ACTIVE
         if done or not is_active:
-            # What the pass changed is looked at by the next one, and tried then: the last trial is of another state.
+            # What the pass changed is tried by the next one: the last trial is of another state.
             left = outdated(self._tried.pop(names.name, None))
             if left is not None and is_active:
                 self._tried[names.name] = left
@@ -174,11 +176,24 @@ class IsolationWatch:
         elif is_active and (problem is None or problem.lasting):
             await self._try(tenant, looked)
         tried = self._tried.get(names.name)
+        ways = await self._seen_after(looked) if done else looked.observed.ways
         undone = [action for action in (*plan.actions, *plan.held) if action not in done]
-        holes = find_holes(names, looked.observed.ways, undone, tried.trial if tried else None)
+        known = looked.observed.ways if ways is None else ways
+        holes = find_holes(names, known, undone, tried.trial if tried else None)
+        later = seen_later(looked.observed.catalogue)
+        if ways is None and not holes and not later:
+            return None
         self._count(names.name, holes)
-        unknown = untried(tried, now=self._clock.now(), doubted=_is_doubted(tenant))
-        return IsolationVerdict(holes, seen_later(looked.observed.catalogue) or unknown)
+        return IsolationVerdict(holes, later or untried(tried, now=self._clock.now(), doubted=_is_doubted(tenant)))
+
+    async def _seen_after(self, looked: "Look") -> frozenset[Exposure] | None:
+        """Look at what the pass has made or changed; None: it cannot be looked at now."""
+        address, layout = looked.address, looked.desired.layout
+        try:
+            async with self._servers.connection(address, database=layout.own_database) as connection:
+                return await self.seen_by_pass(connection, address, layout)
+        except (DatabaseError, psycopg.Error):
+            return None
 
     async def _try(self, tenant: Tenant, looked: "Look") -> None:
         names, secret, now = looked.desired.names, looked.observed.secret, self._clock.now()
