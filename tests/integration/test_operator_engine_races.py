@@ -43,6 +43,9 @@ async def test_a_deletion_under_the_status_write_is_seen_by_the_next_pass(
     assert slipped == [ACME], "the watch's own event comes too late to ask for it"
     await world.tenants.reconcile(ACME)
     assert await world.kube.get(TENANTS, "acme") is None
+    world.counted.clear()
+    await world.tenants.reconcile(ACME)
+    assert world.counted == [], "until the watch says so, it is known that it was let go"
 
 
 async def test_a_change_under_the_status_write_is_seen_by_the_next_pass(

@@ -42,6 +42,22 @@ def test_the_late_answer_to_an_own_write_does_not_bring_a_deleted_object_back() 
     assert cache.get(ACME) is None
 
 
+def test_who_was_let_go_is_seen_to_be_though_the_answer_bears_the_version_from_before() -> None:
+    def leaving(version: str, *finalizers: str) -> dict[str, Any]:
+        body = tenant(version)
+        return {"metadata": {**body["metadata"], "deletionTimestamp": "now", "finalizers": list(finalizers)}}
+
+    cache = ObjectCache()
+    cache.observed("Tenant", leaving("5", "ours"))
+    cache.put("Tenant", leaving("5", "ours"))
+    assert cache.get(ACME) == leaving("5", "ours")
+    cache.put("Tenant", leaving("5"))
+    assert cache.get(ACME) == leaving("5")
+    assert cache.remove(ACME, version="6")
+    cache.put("Tenant", leaving("5"))
+    assert cache.get(ACME) is None
+
+
 def test_an_object_that_was_made_anew_is_kept() -> None:
     cache = ObjectCache()
     cache.observed("Tenant", tenant("5"))

@@ -53,9 +53,16 @@ class ObjectCache:
         return True
 
     def put(self, kind: str, obj: RawObject) -> None:
-        """Record the answer to an own write, which changed nothing of what `asked_for` shows."""
+        """Record the answer to an own write, which changed nothing of what `asked_for` shows.
+
+        The answer to the patch that takes the last finalizer bears the version from before it: the object is gone. It
+        is kept until the watch says so, for who reads it sees that we have let go.
+        """
         key = key_of(kind, obj)
         held = self.get(key)
+        if held is not None and resource_version(held) == resource_version(obj) and _has_ended(held, obj):
+            self._objects[kind][key] = _without_managers(obj)
+            return
         if self.observed(kind, obj) and held is not None and asked_for(held) != asked_for(obj):
             self.slipped_in(key)
 
@@ -100,6 +107,11 @@ def _share_texts_of(values: list[Any]) -> None:
             values[place] = intern(value)
         elif type(value) is dict:
             _share_texts(value)
+
+
+def _has_ended(held: RawObject, obj: RawObject) -> bool:
+    ended = bool(obj["metadata"].get("deletionTimestamp")) and not obj["metadata"].get("finalizers")
+    return ended and bool(held["metadata"].get("finalizers"))
 
 
 def asked_for(obj: Mapping[str, Any]) -> tuple[object, ...]:
