@@ -190,6 +190,17 @@ async def test_ones_own_database_has_what_is_asked_for_and_no_more(world: Tenant
     await world.settle()
     assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
     assert there(world, OWN) == ["hstore"]
+    # The schema goes with the last thing in it, and comes back.
+    assert world.fetch(SCHEMA, database=OWN)
+    world.execute("DROP EXTENSION hstore", "CREATE TABLE extensions.mine (id int)", database=OWN)
+    await world.settle()
+    assert world.fetch(SCHEMA, database=OWN)
+    world.execute("DROP TABLE extensions.mine", database=OWN)
+    await world.settle()
+    assert world.fetch(SCHEMA, database=OWN) == []
+    await ask(world, "citext", **spec)
+    await world.settle()
+    assert there(world, OWN) == ["citext"]
     await world.leave("acme", "Delete")
     assert world.names_on_server("acme") == set()
 

@@ -8,7 +8,12 @@ import pytest
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.extensions import Available, ExtensionSchema, Installed, ObservedExtensions
 from tenantry_operator.model.tenant import DesiredTenant
-from tenantry_operator.plan.extension_actions import CreateExtension, DropExtension, GuardExtensions
+from tenantry_operator.plan.extension_actions import (
+    CreateExtension,
+    DropExtension,
+    DropExtensionsSchema,
+    GuardExtensions,
+)
 from tenantry_operator.plan.tenant import Plan
 from tenantry_testing.tenant_damages import make_desired, make_desired_apart
 from tenantry_testing.tenant_model import TenantModel
@@ -148,3 +153,40 @@ def test_a_shared_database_keeps_what_is_asked_for_no_more_and_ones_own_does_not
     assert dropped(plan_now(model_of("above", "base", apart=True, installed=there))) == []
     # What is asked for stands on it still.
     assert dropped(plan_now(model_of("above", apart=True, installed=there))) == []
+
+
+EMPTY = replace(OURS, empty=True)
+FOREIGN = ExtensionSchema("postgres", ours=False, open=True, empty=True)
+
+
+@pytest.mark.parametrize(
+    ("apart", "schema", "wanted", "goes"),
+    [
+        (True, EMPTY, (), True),
+        (True, OURS, (), False),
+        (True, FOREIGN, (), False),
+        (True, None, (), False),
+        # What is asked for may come yet, as when an administrator makes it.
+        (True, EMPTY, ("dblink",), False),
+        (False, EMPTY, (), False),
+    ],
+)
+def test_the_empty_schema_goes_from_a_database_of_ones_own(
+    apart: bool, schema: ExtensionSchema | None, wanted: tuple[str, ...], goes: bool
+) -> None:
+    plan = plan_now(model_of(*wanted, apart=apart, schema=schema))
+    assert [action for action in plan.actions if isinstance(action, DropExtensionsSchema)] == (
+        [DropExtensionsSchema(schema="extensions", reason=plan.actions[-1].reason)] if goes else []
+    )
+
+
+def test_it_goes_after_the_last_extension_and_comes_back_with_the_next() -> None:
+    model = model_of(apart=True, installed={"citext": Installed("extensions", ours=True)})
+    assert [type(action) for action in plan_now(model).actions] == [DropExtension]
+    settle(model, rounds=4)
+    assert model.catalogue.extensions.schema is None
+    at_hand = replace(model.catalogue.extensions, available=AT_HAND)
+    model.catalogue = replace(model.catalogue, extensions=at_hand)
+    model.desired = replace(model.desired, extensions=frozenset({"citext"}))
+    settle(model, rounds=4)
+    assert set(model.catalogue.extensions.installed) == {"citext"}

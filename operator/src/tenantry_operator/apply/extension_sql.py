@@ -32,3 +32,5 @@ def extension_statements(action: do.ExtensionAction) -> Iterator[Statement]:
             yield sql.SQL("COMMENT ON EXTENSION {} IS {}").format(sql.Identifier(extension), sql.Literal(MADE_BY_US))
         case do.DropExtension(extension=extension):
             yield sql.SQL("DROP EXTENSION IF EXISTS {} RESTRICT").format(sql.Identifier(extension))
+        case do.DropExtensionsSchema(schema=schema):
+            yield sql.SQL("DROP SCHEMA IF EXISTS {} RESTRICT").format(sql.Identifier(schema))

@@ -42,6 +42,8 @@ class ExtensionSchema:
     """Who may create in it besides superusers and us; its owner always, for what he took from himself he gives back."""
     planted: tuple[str, ...] = ()
     """What is in it of somebody else's, and of no extension; not all of it, if there is much."""
+    empty: bool = False
+    """Whether nothing at all is in it; not looked at in a database that others use too."""
 
 
 @dataclass(frozen=True)

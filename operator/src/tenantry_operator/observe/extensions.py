@@ -50,6 +50,9 @@ SELECT jsonb_build_object(
                 SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
             ORDER BY said LIMIT 5
         ) p)) FROM pg_namespace n WHERE n.nspname = %(schema)s),
+    'empty', (SELECT NOT EXISTS (SELECT FROM pg_depend d
+            WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
+        FROM pg_namespace n WHERE n.nspname = %(schema)s),
     'installed', (SELECT jsonb_object_agg(e.extname, jsonb_build_array(n.nspname,
         pg_has_role(current_user, e.extowner, 'USAGE')
             AND coalesce(obj_description(e.oid, 'pg_extension') = %(made)s, false),
@@ -93,7 +96,7 @@ def parse_extensions(text: str) -> ObservedExtensions:
     schema = None
     if said["schema"] is not None:
         owner, ours, is_open, writers, planted = said["schema"]
-        schema = ExtensionSchema(owner, ours, is_open, frozenset(writers), tuple(planted))
+        schema = ExtensionSchema(owner, ours, is_open, frozenset(writers), tuple(planted), bool(said.get("empty")))
     installed = {
         name: Installed(place, ours, frozenset(needs))
         for name, (place, ours, needs) in (said["installed"] or {}).items()

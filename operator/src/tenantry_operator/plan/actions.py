@@ -15,7 +15,12 @@ from tenantry_operator.plan.database_actions import (
     OwnDatabase,
     RevokeOnDatabase,
 )
-from tenantry_operator.plan.extension_actions import CreateExtension, DropExtension, ExtensionAction
+from tenantry_operator.plan.extension_actions import (
+    CreateExtension,
+    DropExtension,
+    DropExtensionsSchema,
+    ExtensionAction,
+)
 from tenantry_operator.plan.pool_actions import CloseEntry, MakePool, PoolTenantAction
 from tenantry_operator.plan.reader_actions import CloseReader, DropReader, ReaderAction
 
@@ -341,7 +346,7 @@ TAKEN_BACK = (
 NOT_OURS_TO_UNDO = (StripRole, OwnSchema, OwnTable, OwnDatabase, ResetSetting, RevokeForeign, DropReader)
 """What undoes something that an administrator did. It may be refused to us, and that stops nothing else."""
 
-STOPS_NOTHING = (*NOT_OURS_TO_UNDO, CreateExtension, DropExtension)
+STOPS_NOTHING = (*NOT_OURS_TO_UNDO, CreateExtension, DropExtension, DropExtensionsSchema)
 """What else may be refused to us by what an administrator or a tenant has there."""
 
 ALONE = (
@@ -356,6 +361,7 @@ ALONE = (
     DropDatabase,
     CreateExtension,
     DropExtension,
+    DropExtensionsSchema,
     BeginDrop,
 )
 """Each in a transaction of its own.

@@ -28,4 +28,11 @@ class DropExtension(Action):
     extension: str
 
 
-ExtensionAction = GuardExtensions | CreateExtension | DropExtension
+@dataclass(frozen=True, kw_only=True)
+class DropExtensionsSchema(Action):
+    """Drop the schema of the extensions, in which nothing is. Postgres refuses it when there is something by now."""
+
+    schema: str
+
+
+ExtensionAction = GuardExtensions | CreateExtension | DropExtension | DropExtensionsSchema

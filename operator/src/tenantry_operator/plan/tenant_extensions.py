@@ -14,6 +14,7 @@ from tenantry_operator.model.tenant import Catalogue, DesiredTenant
 from tenantry_operator.plan.extension_actions import (
     CreateExtension,
     DropExtension,
+    DropExtensionsSchema,
     ExtensionAction,
     GuardExtensions,
 )
@@ -24,7 +25,10 @@ ANYWHERE: Final = frozenset({EXTENSIONS, "pg_catalog"})
 
 
 def extension_actions(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[ExtensionAction]:
-    """Make what is asked for and can be made, those first that others are built on; drop what may be dropped."""
+    """Make what is asked for and can be made, those first that others are built on; drop what may be dropped.
+
+    The schema goes by the pass after the one that drops the last extension: that one sees whether anything is left.
+    """
     seen = catalogue.extensions
     schema = seen.schema
     if desired.extensions and (schema is None or schema.ours or _guarded(seen) is None):
@@ -38,6 +42,8 @@ def extension_actions(desired: DesiredTenant, catalogue: Catalogue) -> Iterator[
             yield CreateExtension(extension=name, schema=EXTENSIONS, reason="spec.database.extensions asks for it")
     if desired.layout.own_database is not None:
         yield from _dropped(desired, seen)
+        if schema is not None and schema.ours and schema.empty and not desired.extensions:
+            yield DropExtensionsSchema(schema=EXTENSIONS, reason="nothing is in it, and no extension is asked for")
 
 
 def extension_problem(desired: DesiredTenant, catalogue: Catalogue) -> Problem | None:
