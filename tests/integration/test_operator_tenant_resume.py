@@ -1,5 +1,6 @@
 """A process that starts looks only into Tenants of which something changed since the process before."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +9,12 @@ from typing import Any, Final
 import pytest
 
 from tenantry_operator.clients.kube import DATABASESERVERS, NAMESPACES, SECRETS, TENANTS
-from tenantry_operator.engine.queue import Key
+from tenantry_operator.engine.cache import ObjectCache
+from tenantry_operator.engine.clock import SystemClock
+from tenantry_operator.engine.queue import Key, KeyedQueue, Lane, Result
+from tenantry_operator.engine.workers import Limits, Workers
+from tenantry_operator.handlers.feed import Feed, Watched, itself
+from tenantry_operator.metrics import Metrics
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.reconcile import tenant_level
 from tenantry_testing.tenant_world import SERVER, TenantWorld
@@ -151,6 +157,73 @@ async def test_another_version_looks_into_everything(world: TenantWorld, monkeyp
     await world.restart()
     monkeypatch.setattr(tenant_level, "_code", lambda: "another one")
     assert await looked_into(world, "acme")
+
+
+FLEET: Final = tuple(f"fleet-{number:02}" for number in range(24))
+
+
+class Order:
+    """Passes over Tenants by a queue and its workers, as an operator runs them; notes their order."""
+
+    kind = "Tenant"
+
+    def __init__(self, world: TenantWorld, *, workers: int) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self._world = world
+        clock, metrics = SystemClock(), Metrics()
+        queue = KeyedQueue(clock, failing_limit=1)
+        limits = Limits(workers, pass_timeout=60)
+        self.workers = Workers(queue, {"Tenant": self}, limits=limits, clock=clock, metrics=metrics)
+        watched = [Watched(TENANTS, itself("Tenant"))]
+        # The rest of what the watch would bring is there.
+        self.feed = Feed(
+            world.kube, ObjectCache(), self._queued, forget=queue.forget, watched=watched, clock=clock, metrics=metrics
+        )
+
+    def _queued(self, key: Key, lane: Lane) -> None:
+        self.workers.add(key, lane=lane)
+
+    async def reconcile(self, key: Key) -> Result:
+        self.begun.append(key.name)
+        result = await self._world.tenants.reconcile(key)
+        self.ended.append(key.name)
+        return result
+
+    async def run(self, names: set[str]) -> None:
+        """Prime, and work until each of the Tenants had its pass."""
+        await self.feed.prime()
+        task = asyncio.create_task(self.workers.run())
+        try:
+            async with asyncio.timeout(120):
+                while not names <= {*self.ended}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        finally:
+            await self.workers.drain(10)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_whom_somebody_waits_for_goes_first_after_an_upgrade_and_nothing_is_written_for_the_others(
+    world: TenantWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (OTHER, *FLEET):
+        await world.apply_tenant(name)
+    await world.reconcile_at_once((OTHER, *FLEET))
+    await level(world, *FLEET)
+    monkeypatch.setattr(tenant_level, "_code", lambda: "another one")
+    # Nobody sees these until the new operator starts. By their names they would be the last.
+    await world.apply_tenant("new")
+    await world.apply_tenant(FLEET[-1], database={"connectionLimit": 7})
+    await world.restart()
+    await world.refresh()
+    world.counted.clear()
+    order = Order(world, workers=2)
+    await order.run({"new", OTHER, *FLEET})
+    assert {*order.begun[:2]} == {"new", FLEET[-1]}
+    assert order.ended[-1] != "new", "it has not waited for all others"
+    assert len(world.writes()) == (3 + 1) + (1 + 1), "a new one, a change, an Event of each, and none for all others"
+    assert world.condition(await world.tenant("new"), "Ready") == ("True", "Provisioned")
 
 
 async def test_a_note_of_another_version_is_not_read_whatever_is_in_it(world: TenantWorld) -> None:

@@ -136,6 +136,24 @@ async def test_what_a_watch_finds_when_it_begins_anew_is_taken(bench: Bench) -> 
     assert bench.taken() == [(ACME, Lane.NEWS), (Key("Tenant", "other"), Lane.NEWS)]
 
 
+async def test_what_somebody_waits_for_at_the_start_goes_first(bench: Bench) -> None:
+    def told(name: str, generation: int, observed: int | None, **metadata: str) -> dict[str, Any]:
+        about = {**tenant(3)["metadata"], "name": name, "generation": generation, **metadata}
+        return {"metadata": about, "status": {} if observed is None else {"observedGeneration": observed}}
+
+    bench.server.held["Tenant"] = [
+        told("level", 2, 2),
+        told("new", 1, -1),
+        told("changed", 3, 2),
+        told("leaving", 2, 2, deletionTimestamp="now"),
+        told("silent", 1, None),
+    ]
+    await bench.feed.prime()
+    lanes = {key.name: lane for key, lane in bench.taken()}
+    assert {name for name, lane in lanes.items() if lane is Lane.NEWS} == {"new", "changed", "leaving"}
+    assert {name for name, lane in lanes.items() if lane is Lane.ROUTINE} == {"level", "silent"}
+
+
 async def test_a_change_is_queued_at_once_and_only_once(bench: Bench) -> None:
     bench.feed.event("Tenant", "MODIFIED", tenant(4))
     bench.feed.event("Tenant", "MODIFIED", tenant(4))

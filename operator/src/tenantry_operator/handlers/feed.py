@@ -99,7 +99,10 @@ class Feed:
         return tuple(self._watched)
 
     async def prime(self) -> None:
-        """Fill the cache before the first pass, so that no pass takes what is not loaded yet for absent."""
+        """Fill the cache before the first pass, so that no pass takes what is not loaded yet for absent.
+
+        What somebody waits for goes before the others, of which there may be thousands that are only looked at.
+        """
         for one in self.watched:
             await self._prime(one)
 
@@ -109,7 +112,7 @@ class Feed:
             version = page.version
             for obj in page.items:
                 versions[key_of(one.resource.kind, obj)] = resource_version(obj)
-                self._changed(one, obj, Lane.ROUTINE)
+                self._changed(one, obj, Lane.NEWS if _is_awaited(obj) else Lane.ROUTINE)
         if version:
             self._primed[one.resource.kind] = _Primed(version, versions)
 
@@ -218,6 +221,13 @@ class Feed:
             self._forget(key)
             for owner in one.owners(held):
                 self._enqueue(owner, Lane.NEWS)
+
+
+def _is_awaited(obj: RawObject) -> bool:
+    """Whether its status does not speak of it as it is now; a hint, of objects whose status is read."""
+    metadata, status = obj["metadata"], obj.get("status") or {}
+    told = status.get("observedGeneration", metadata.get("generation"))
+    return told != metadata.get("generation") or bool(metadata.get("deletionTimestamp"))
 
 
 def _reaches(version: str | None, wanted: str) -> bool:
