@@ -89,7 +89,7 @@ async def test_a_tenant_goes_into_a_bucket_and_comes_back(
     uid = before["metadata"]["uid"]
     assert f"{PLACE}/acme/{uid}/" in events["BackedUp"]
     folder = str(Path(bucket.objects[0]).parent)
-    assert bucket.objects == [f"{folder}/{name}" for name in ("manifest.json", "s_acme.dump", "t_acme.dump")]
+    assert bucket.objects == [f"{folder}/{name}" for name in ("manifest.json", "t_acme.dump", "users.copy.gz")]
 
     reached = ("--endpoint", bucket.endpoint, "--credentials-secret", "bucket", "--ca-secret", "bucket")
     foretold = await tenantry("restore", "acme", "--from", PLACE, *reached, "--dry-run")

@@ -9,7 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.backup import DesiredBackup, JobPod, JobState, ServerSecrets, VolumeDestination
+from tenantry_operator.model.backup import (
+    DesiredBackup,
+    JobPod,
+    JobState,
+    RegistryOrder,
+    ServerSecrets,
+    VolumeDestination,
+)
 from tenantry_operator.model.names import service_login
 from tenantry_operator.model.tenant import Deletion, Leaving, MarkerState, Membership, RowState
 from tenantry_operator.plan import actions as do
@@ -35,6 +42,7 @@ BACKUP = DesiredBackup(
     destination=VolumeDestination("backups"),
     pod=JobPod(image="tenantry.example/operator:1"),
     secrets=ServerSecrets("primary-operator"),
+    registry=RegistryOrder({}, ServerSecrets("primary-operator")),
 )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tenantry_crds import Lifecycle
 from tenantry_crds.reasons import Reason
-from tenantry_operator.model.backup import DesiredBackup, JobPod, ServerSecrets
+from tenantry_operator.model.backup import DesiredBackup, JobPod, RegistryOrder, ServerSecrets
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import TENANTS
 from tenantry_operator.model.pool import POOL_CUSTOMERS, pool_entry, pool_role
@@ -153,7 +153,7 @@ def test_a_closed_tenants_entry_is_closed_first_and_opened_again(
 def test_a_backup_that_cannot_be_made_keeps_the_rows() -> None:
     model = provisioned()
     secrets = ServerSecrets("primary-operator")
-    backup = DesiredBackup("backup", "tenantry-system", None, JobPod("image"), secrets)
+    backup = DesiredBackup("backup", "tenantry-system", None, JobPod("image"), secrets, RegistryOrder({}, secrets))
     model.desired = replace(model.desired, deletion=Deletion(Leaving.DELETE, protected=False, backup=backup))
     plan = plan_now(model)
     assert plan.actions == ()

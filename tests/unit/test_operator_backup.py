@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -14,11 +15,13 @@ import pytest
 
 from tenantry_crds.absent import deletion_policy
 from tenantry_crds.tenant import TenantSpec
+from tenantry_migrations import TENANT
 from tenantry_operator.backup import dump as dumping
 from tenantry_operator.backup.__main__ import main
 from tenantry_operator.backup.bucket import BucketStore
 from tenantry_operator.backup.bucket_client import explain
 from tenantry_operator.backup.content import check_same
+from tenantry_operator.backup.laying import moved_to
 from tenantry_operator.backup.orders import (
     BackupError,
     BucketOrder,
@@ -29,6 +32,8 @@ from tenantry_operator.backup.orders import (
     RestoreOrder,
 )
 from tenantry_operator.backup.programs import Client
+from tenantry_operator.backup.recorded import check_path
+from tenantry_operator.backup.restore import _layout
 from tenantry_operator.backup.store import MANIFEST, VolumeStore
 from tenantry_operator.cli.doctor_backups import claim_line, claims_named, secret_line, secrets_named
 from tenantry_operator.cli.doctor_checks import Level
@@ -39,6 +44,7 @@ from tenantry_operator.model.backup import (
     DesiredBackup,
     JobPod,
     JobState,
+    RegistryOrder,
     ServerSecrets,
     VolumeDestination,
 )
@@ -48,10 +54,13 @@ from tenantry_operator.plan.backup_manifests import backup_job, job_name, restor
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.settings import OperatorSettings
 from tenantry_testing.crd_examples import BACKUP, BUCKET
+from tenantry_testing.histories import EXPAND, tenant_history, write_history
 from tenantry_testing.rights import job_ended
 from tenantry_testing.tenant_damages import make_desired
 from tenantry_testing.tenant_model import TenantModel
 
+SERVER = {"name": "primary", "host": "db", "port": 5432, "database": "app", "sslmode": "verify-full"}
+REGISTRY = RegistryOrder({**SERVER, "database": "tenantry"}, ServerSecrets("registry-operator"))
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 METADATA = {
     "name": "backup-acme-1",
@@ -132,6 +141,7 @@ def test_the_job_mounts_its_secrets_and_tells_none() -> None:
         destination=VolumeDestination("backups"),
         pod=JobPod("image:1", pull_secrets=("pull",), node_selector={"a": "b"}, tolerations=({"key": "c"},)),
         secrets=ServerSecrets("primary-operator", ("primary-ca", "ca.pem")),
+        registry=REGISTRY,
     )
     observed = model.observe()
     body = backup_job(model.desired, observed, backup, VolumeDestination("backups"))
@@ -148,6 +158,8 @@ def test_the_job_mounts_its_secrets_and_tells_none() -> None:
         ("t_acme", "t_acme_owner"), ("s_acme", "tenantry_owner"),
     ]  # fmt: skip
     assert order.marker == observed.catalogue.marker_text
+    assert order.registry.database == "tenantry"
+    assert "registry-operator" in str(pod["volumes"][3]["projected"])
     assert not any(password in json.dumps(body) for password in model.passwords.values())
 
 
@@ -156,7 +168,9 @@ def test_the_job_mounts_the_keys_of_a_bucket_and_no_volume() -> None:
     model.play_all(plan_tenant(model.desired, model.observe()).actions)
     bucket = BucketDestination("acme-backups", "a", "https://s3.example.com", "eu-west-1", "keys", ("ca", "ca.pem"))
     secrets, pod = ServerSecrets("primary-operator"), JobPod("image:1", deadline_seconds=600)
-    backup = DesiredBackup(job="backup-acme", namespace="tenantry-system", destination=bucket, pod=pod, secrets=secrets)
+    backup = DesiredBackup(
+        job="backup-acme", namespace="tenantry-system", destination=bucket, pod=pod, secrets=secrets, registry=REGISTRY
+    )
     body = backup_job(model.desired, model.observe(), backup, bucket)
     assert body["metadata"]["annotations"]["tenantry.dev/destination"] == bucket.told
     assert body["spec"]["activeDeadlineSeconds"] == 600
@@ -204,10 +218,12 @@ def test_two_tenants_of_one_name_have_two_jobs() -> None:
 
 
 def test_what_the_restore_is_told_can_be_read() -> None:
-    server = {"name": "primary", "host": "db", "port": 5432, "database": "app", "sslmode": "verify-full"}
     candidate = Candidate("primary", logins=3, most_per_login=1000)
-    said = restore_order("acme", installation="i", path="", server=server, registry=server, candidate=candidate)
+    said = restore_order(
+        "acme", installation="i", path="", server=SERVER, registry=SERVER, unrecorded=True, candidate=candidate
+    )
     order = RestoreOrder.model_validate(said)
+    assert order.unrecorded
     assert (order.tenant, order.server.database, order.logins, order.most_per_login) == ("acme", "app", 3, 1000)
 
 
@@ -259,7 +275,7 @@ def test_a_backup_never_writes_over_another_one(tmp_path: Path) -> None:
     store.begin("acme/uid-2/3")
     assert store.clear("acme", "uid-1") == 1
     assert store.newest("acme") == "acme/uid-1/1"
-    assert store.manifest("acme/uid-1/1") == manifest()
+    assert store.manifest("acme/uid-1/1") == (manifest(), sha256(manifest().text).hexdigest())
     assert store.fetch("acme/uid-1/1", kept).read_bytes() == b"rows"
     assert (tmp_path / "acme/uid-2/3").is_dir()
 
@@ -296,10 +312,68 @@ def test_a_manifest_that_names_what_is_elsewhere_is_refused(tmp_path: Path, name
 
 def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
     store = VolumeStore(tmp_path, "volume://backups")
-    for path in ("acme/b/20260101T000000Z-1", "acme/a/20260103T000000Z-1", "acme/c/20260102T000000Z-1"):
+    for path in ("acme/a/20260101T000000Z-1", "acme/a/20260103T000000Z-1", "acme/a/20260102T000000Z-1"):
         store.begin(path)
         store.finish(path, manifest())
+    store.begin("acme/b/20260104T000000Z-1")
     assert store.newest("acme") == "acme/a/20260103T000000Z-1"
+    store.finish("acme/b/20260104T000000Z-1", manifest())
+    with pytest.raises(BackupError, match=r"2 Tenants had the name acme: .*acme/a/20260103T.*, .*acme/b/20260104T"):
+        store.newest("acme")
+
+
+def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
+    store, path = VolumeStore(tmp_path, "volume://backups"), "acme/uid-1/1"
+    store.begin(path)
+    store.finish(path, manifest(format=1))
+    with pytest.raises(BackupError, match="is of format 1, and this version restores format 2"):
+        store.manifest(path)
+
+
+def test_rows_of_a_later_revision_than_the_pool_are_refused(tmp_path: Path) -> None:
+    reach = MagicMock()
+    reach.server.name, shipped = "primary", TENANT.head
+    with tenant_history(write_history(tmp_path)), pytest.raises(BackupError, match=r"with a MigrationRun to t9001"):
+        moved_to(
+            shipped, manifest(isolation="Pooled", revision=EXPAND), "acme/uid-1/1", reach=reach,
+            connection=MagicMock(), store=MagicMock(), work=tmp_path, say=lambda _: None,
+        )  # fmt: skip
+
+
+def test_a_backup_in_the_place_of_another_is_refused() -> None:
+    made = manifest(made_at="1")
+    check_path(made, "old/acme/uid-1/1", where="here")
+    for path in ("acme/uid-1/2", "acme/uid-2/1", "beta/uid-1/1", "1"):
+        with pytest.raises(BackupError, match="belongs elsewhere"):
+            check_path(made, path, where="here")
+
+
+RESTORE = RestoreOrder.model_validate(
+    {"tenant": "acme", "installation": "i", "server": SERVER, "registry": SERVER, "most_per_login": 1}
+)
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        ({"parts": [("s_acme", "tenantry_owner")]}, "s_acme of tenantry_owner, which is not the customer's"),
+        ({"parts": [("t_acme", "tenantry_owner")]}, "not the customer's"),
+        ({"parts": [("public", "t_acme_owner")]}, "not the customer's"),
+        ({"parts": [("t_acme", "t_acme_owner")], "isolation": "Pooled"}, "not the customer's"),
+        ({"extensions": [["dblink", "s_acme"]]}, "extension dblink in schema s_acme, which no Tenant may ask for"),
+        ({"extensions": [["a b", "extensions"]]}, "which no Tenant may ask for"),
+    ],
+)
+def test_a_manifest_that_asks_for_more_than_a_tenant_has_is_refused(forged: dict[str, Any], said: str) -> None:
+    file = {"name": "a.dump", "size": 1, "sha256": ""}
+    content = {"objects": {}, "tables": {}}
+    told = dict(forged)
+    told["parts"] = [
+        {"schema": schema, "role": role, "file": file, "content": content} for schema, role in forged.get("parts", ())
+    ]
+    with pytest.raises(BackupError, match=said):
+        _layout(RESTORE, manifest(**told))
+    _layout(RESTORE, manifest(extensions=[["citext", "extensions"]]))
 
 
 def test_what_lies_beside_the_attempts_in_a_bucket_stays(tmp_path: Path) -> None:
@@ -412,8 +486,7 @@ def test_the_policy_is_read() -> None:
 ORDER = DumpOrder.model_validate(
     {
         "tenant": "acme", "id": "id-1", "uid": "uid-1", "installation": "i", "isolation": "Schema", "marker": "ours",
-        "owner": "t_acme_owner", "revision": "t0001", "roles": [],
-        "server": {"name": "primary", "host": "db", "port": 5432, "database": "app", "sslmode": "verify-full"},
+        "owner": "t_acme_owner", "roles": [], "server": SERVER, "registry": SERVER,
         "parts": [{"schema": "t_acme", "database": "app", "role": "t_acme_owner"}],
     }
 )  # fmt: skip
@@ -430,6 +503,7 @@ def without_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("only_one", "borrowed", "scratch_database"):
         monkeypatch.setattr(dumping, name, nothing)
     monkeypatch.setattr(dumping, "marker_of", lambda *_: "ours")
+    monkeypatch.setattr(dumping, "_stamp", lambda *_: "1")
     monkeypatch.setattr(dumping, "_write", lambda *_, **__: ([], None))
     monkeypatch.setattr(dumping, "_manifest", lambda *_, **__: manifest())
     monkeypatch.setattr(dumping, "fill", lambda *_, **__: [])
@@ -439,7 +513,9 @@ def without_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
 def dump_to(folder: Path, order: DumpOrder = ORDER) -> list[str]:
     store = VolumeStore(folder, "volume://backups")
     reach, client = MagicMock(session=nothing), MagicMock()
-    dumping.dump(order, reach=reach, store=store, client=client, work=folder, stamp="1", say=lambda _: None)
+    dumping.dump(
+        order, reach=reach, registry=reach, store=store, client=client, work=folder, unique="1", say=lambda _: None
+    )
     return [str(one.relative_to(folder)) for one in folder.glob("*/*/*/manifest.json")]
 
 

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection, errors, sql
 from tenantry_migrations import TENANT, move_statements, render
 from tenantry_operator.apply.tenant import MarkerChanged
 from tenantry_operator.apply.tenant_sql import Statement
+from tenantry_operator.backup.sayings import message_of
 from tenantry_operator.model.names import OWNER, TenantNames
 from tenantry_operator.model.pool import POOL_ROLES, POOL_SCHEMA
 
@@ -57,7 +58,7 @@ async def move_schema(
         if "marker: " in str(error):
             raise MarkerChanged(f"the marker on {names.owner} is not this tenant's") from error
         if "but the schema is at " in str(error):
-            raise VersionChanged(str(error)) from error
+            raise VersionChanged(message_of(error)) from error
         raise
 
 

@@ -11,7 +11,6 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -56,17 +55,17 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
 def _dump(environment: Mapping[str, str]) -> str:
     order = DumpOrder.model_validate_json(environment["TENANTRY_ORDER"])
     store = _store(environment)
-    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     manifest = dump(
         order,
         reach=Reach(order.server, _login(environment, "server")),
+        registry=Reach(order.registry, _login(environment, "registry")),
         store=store,
         client=find_client(),
         work=Path(environment["TENANTRY_WORK"]),
-        stamp=stamp,
+        unique=secrets.token_hex(3),
         say=_say,
     )
-    return told(manifest, f"{store.place}/{order.tenant}/{order.uid}/{stamp}")
+    return told(manifest, f"{store.place}/{order.tenant}/{order.uid}/{manifest.made_at}")
 
 
 def _restore(environment: Mapping[str, str]) -> str:

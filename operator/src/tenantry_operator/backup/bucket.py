@@ -13,7 +13,7 @@ from typing import Final
 
 from tenantry_operator.backup.bucket_client import Bucket, BucketRefused
 from tenantry_operator.backup.orders import BackupError, KeptFile, Manifest
-from tenantry_operator.backup.store import MANIFEST, check_file, digest, folder_below, read_manifest
+from tenantry_operator.backup.store import MANIFEST, check_file, digest, folder_below, newest_of, read_manifest
 
 BEGUN: Final = "begun"
 """An empty object that shows that the bucket can be written to, before anything is dumped."""
@@ -58,7 +58,7 @@ class BucketStore:
         return kept
 
     def finish(self, path: str, manifest: Manifest) -> None:
-        written = manifest.model_dump_json(by_alias=True, indent=2).encode()
+        written = manifest.text
         self.bucket.put(f"{path}/{MANIFEST}", written)
         if self.bucket.get(f"{path}/{MANIFEST}") != written:
             raise BackupError(f"{self.place}/{path}/{MANIFEST} is not what was written")
@@ -71,18 +71,15 @@ class BucketStore:
         check_file(found, file, where=f"{self.place}/{path}")
         return found
 
-    def manifest(self, path: str) -> Manifest:
+    def manifest(self, path: str) -> tuple[Manifest, str]:
         self._at(path)
         if f"{path}/{MANIFEST}" not in self.bucket.names(path):
             raise BackupError(f"{self.place}/{path} is no backup: it has no {MANIFEST}")
-        text = self.bucket.get(f"{path}/{MANIFEST}").decode(errors="replace")
-        return read_manifest(text, where=f"{self.place}/{path}")
+        return read_manifest(self.bucket.get(f"{path}/{MANIFEST}"), where=f"{self.place}/{path}")
 
     def newest(self, tenant: str) -> str:
         found = [name for name in self.bucket.names(tenant) if BACKUP.fullmatch(name)]
-        if not found:
-            raise BackupError(f"there is no backup of {tenant} in {self.place}")
-        return max(found, key=lambda name: name.split("/")[2]).removesuffix(f"/{MANIFEST}")
+        return newest_of((name.removesuffix(f"/{MANIFEST}") for name in found), tenant, place=self.place)
 
     def _fetch(self, path: str, kept: KeptFile, file: Path) -> None:
         """Write to the file what the bucket has. Raises BackupError when that is not what was kept."""

@@ -3,64 +3,95 @@
 It changes nothing of the tenant's, and may be killed anywhere: the next attempt begins anew, in a folder of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
-from tenantry_migrations import MigrationError, whole_statements
 from tenantry_operator.backup.apart import check_alone
-from tenantry_operator.backup.content import check_same, read_content, tables
-from tenantry_operator.backup.largeobjects import check_owners, digest_of, read_large_objects, write_large_objects
-from tenantry_operator.backup.lent import lent_login
-from tenantry_operator.backup.orders import BackupError, DumpOrder, KeptPart, KeptTable, LargeObjects, Manifest, Part
+from tenantry_operator.backup.content import read_content, tables
+from tenantry_operator.backup.filling import compare, fill
+from tenantry_operator.backup.largeobjects import check_owners, write_large_objects
+from tenantry_operator.backup.laying import lay_pool
+from tenantry_operator.backup.orders import (
+    BackupError,
+    DumpOrder,
+    KeptPart,
+    KeptSequence,
+    KeptTable,
+    LargeObjects,
+    Manifest,
+    Part,
+)
 from tenantry_operator.backup.programs import Client
-from tenantry_operator.backup.rows import compare_tables, held_rows, load_tables, write_tables
-from tenantry_operator.backup.sayings import told_of
-from tenantry_operator.backup.scratch import extensions_of, scratch_database, scratch_mark, scratch_name
+from tenantry_operator.backup.recorded import check_ready, record
+from tenantry_operator.backup.rows import Rows, held_rows, revision_of, sequences_of, write_tables
+from tenantry_operator.backup.scratch import (
+    extensions_of,
+    may_be_asked_for,
+    scratch_database,
+    scratch_mark,
+    scratch_name,
+)
 from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
 from tenantry_operator.model.isolation import Isolation
 from tenantry_operator.model.names import OWNER
-from tenantry_operator.model.pool import POOL_ROLES
+from tenantry_operator.model.pool import POOL_SCHEMA
 
 LARGE_OBJECTS: Final = "large-objects.tar.gz"
+NOW: Final = """SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"')"""
 
 
-def dump(order: DumpOrder, *, reach: Reach, store: Store, client: Client, work: Path, stamp: str, say: Say) -> Manifest:
+def dump(
+    order: DumpOrder, *, reach: Reach, registry: Reach, store: Store, client: Client, work: Path, unique: str, say: Say
+) -> Manifest:
     """Make the backup; return what it holds. Raises BackupError, psycopg.Error, OSError.
 
-    `stamp` is the time, and something that no other attempt has.
+    `unique` is something that no other attempt has.
     """
+    with registry.session() as rows:
+        check_ready(rows)
     with reach.session() as connection:
         client.check_server(connection.info.server_version)
         with only_one(connection, lock_number(order.uid)):
             _check_marker(connection, order)
             if removed := store.clear(order.tenant, order.uid):
                 say(f"removed {removed} backups that had not come to their end")
+            stamp = _stamp(connection, unique)
             path = f"{order.tenant}/{order.uid}/{stamp}"
             folder = store.begin(path)
             with borrowed(connection, [order.owner]):
-                kept = Kept(order.revision)
+                kept = Kept()
                 write = _write_rows if order.isolation == Isolation.POOLED else _write
                 write(kept, order, reach, store, client, path=path, folder=folder, say=say)
                 manifest = _manifest(order, kept, client, connection.info.server_version, stamp=stamp)
                 try_out(manifest, path, like=_home(order), reach=reach, connection=connection, store=store,
                         client=client, work=work, say=say)  # fmt: skip
+            where = f"{store.place}/{path}"
+            with registry.session() as rows:
+                record(rows, manifest, sha256(manifest.text).hexdigest(), where=where)
             store.finish(path, manifest)
-    say(told(manifest, f"{store.place}/{path}"))
+    say(told(manifest, where))
     return manifest
+
+
+def _stamp(connection: Connection, unique: str) -> str:
+    """Name the attempt by the time of the server, and not of whichever node its pod is on."""
+    row = connection.execute(NOW).fetchone()
+    return f"{row[0] if row else ''}-{unique}"
 
 
 def told(manifest: Manifest, where: str) -> str:
     """Say in one line what was made."""
     files = [*(part.file for part in manifest.parts), *(table.file for table in manifest.tables)]
     sums = ", ".join(f"{file.name} {file.sha256}" for file in files)
-    what = f"{len(manifest.tables)} tables" if manifest.tables else f"{len(manifest.parts)} schemas"
+    what = f"{len(manifest.parts)} schemas by pg_dump, {len(manifest.tables)} tables of the services"
     return (
         f"{where}: {what}, {manifest.rows} rows, {manifest.size} bytes, restored for a trial on "
         f"Postgres {manifest.verified_on // 10000}; sha256 {sums}"
@@ -71,9 +102,10 @@ def told(manifest: Manifest, where: str) -> str:
 class Kept:
     """What is written so far."""
 
-    revision: str | None
+    revision: str | None = None
     parts: list[KeptPart] = field(default_factory=list)
     tables: list[KeptTable] = field(default_factory=list)
+    sequences: dict[str, KeptSequence] = field(default_factory=dict)
     large: LargeObjects | None = None
     extensions: tuple[tuple[str, str], ...] = ()
 
@@ -99,6 +131,12 @@ def _write(
             held, snapshot = stack.enter_context(_held_still(reach, part))
             if order.isolation == Isolation.DATABASE:
                 check_alone(held, [one.schema_name for one in order.parts], order.owner)
+            if part.role == OWNER:
+                rows = Rows(part.schema_name)
+                kept.revision = revision_of(held, part.schema_name)
+                _write_tables(kept, held, rows, store, path=path, folder=folder, say=say)
+                kept.sequences = sequences_of(held, rows)
+                continue
             name = f"{part.schema_name}.dump"
             environment = reach.environment(part.database)
             client.dump(part.schema_name, folder / name, role=part.role, snapshot=snapshot, environment=environment)
@@ -106,10 +144,10 @@ def _write(
             say(f"dumped {part.schema_name}: {file.size} bytes")
             content = read_content(held, part.schema_name)
             kept.parts.append(KeptPart(schema_name=part.schema_name, role=part.role, file=file, content=content))
-            if part.role == order.owner:
-                check_owners(held, order.owner, order.roles)
-                kept.large = _large(held, order.owner, store, path=path, folder=folder)
-                kept.extensions = extensions_of(held)
+            check_owners(held, order.owner, order.roles)
+            kept.large = _large(held, order.owner, store, path=path, folder=folder)
+            # Of the others its script may do anything, or only an administrator can make it: the trial has none either.
+            kept.extensions = tuple(one for one in extensions_of(held) if may_be_asked_for(*one))
 
 
 def _write_rows(
@@ -117,12 +155,16 @@ def _write_rows(
 ) -> None:
     """Write the rows that a pooled tenant has, and the large objects that its login may have made."""
     with held_rows(reach, order.id) as (held, kept.revision):
-        for table, columns, content, name in write_tables(held, order.id, folder):
-            file = store.keep(path, name)
-            say(f"dumped {table}: {file.size} bytes")
-            kept.tables.append(KeptTable(table=table, columns=columns, file=file, content=content))
+        _write_tables(kept, held, Rows(POOL_SCHEMA, order.id), store, path=path, folder=folder, say=say)
         check_owners(held, order.owner, order.roles)
         kept.large = _large(held, order.owner, store, path=path, folder=folder)
+
+
+def _write_tables(kept: Kept, held: Connection, rows: Rows, store: Store, *, path: str, folder: Path, say: Say) -> None:
+    for table, columns, content, name in write_tables(held, rows, folder):
+        file = store.keep(path, name)
+        say(f"dumped {rows.schema}.{table}: {file.size} bytes")
+        kept.tables.append(KeptTable(table=table, columns=columns, file=file, content=content))
 
 
 @contextmanager
@@ -177,6 +219,7 @@ def _manifest(
         roles=order.roles,
         parts=tuple(kept.parts),
         tables=tuple(kept.tables),
+        sequences=kept.sequences,
         large_objects=kept.large,
         extensions=kept.extensions,
         spec=order.spec,
@@ -198,71 +241,16 @@ def try_out(
 ) -> None:
     """Restore what is kept into a database made for it, compare, and drop that. Raises BackupError."""
     name, mark = scratch_name(manifest.uid), scratch_mark(manifest.uid, manifest.installation)
-    with scratch_database(reach, connection, like=like, name=name, mark=mark, say=say) as database:
+    # A database of its own is made with what the manifest says, another one is there with what is in it.
+    own = manifest.extensions if manifest.isolation == Isolation.DATABASE else None
+    with scratch_database(
+        reach, connection, like=like, name=name, mark=mark, say=say, extensions=own
+    ) as database:  # fmt: skip
         if manifest.isolation == Isolation.POOLED:
-            _lay_pool(manifest, database=database, reach=reach)
+            with reach.session(database, autocommit=False) as fresh:
+                lay_pool(fresh, manifest)
         refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work)
         if refused:
             raise BackupError(f"the trial could not grant all: {'; '.join(refused[:5])}")
         compare(manifest, database=database, reach=reach)
     say("restored for a trial: the same content")
-
-
-def _lay_pool(manifest: Manifest, *, database: str, reach: Reach) -> None:
-    """Make an empty pool as it was, with all its guards."""
-    try:
-        statements = whole_statements(str(manifest.revision), roles=POOL_ROLES)
-    except MigrationError as error:
-        raise BackupError(f"this version does not know the revision {manifest.revision}: {error}") from error
-    with reach.session(database, autocommit=False) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-
-
-def fill(
-    manifest: Manifest, path: str, *, database: str, reach: Reach, store: Store, client: Client, work: Path,
-    loaded: Callable[[Connection], None] | None = None,
-) -> list[str]:  # fmt: skip
-    """Restore each schema of the backup into the database; return what could not be granted. Raises BackupError.
-
-    `loaded` is called in the transaction that puts rows into a pool.
-    """
-    refused = []
-    for part in manifest.parts:
-        file = store.fetch(path, part.file)
-        with reach.session(database) as connection:
-            make = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}")
-            connection.execute(make.format(sql.Identifier(part.schema_name), sql.Identifier(part.role)))
-        with ExitStack() as lent:
-            environment = reach.environment(database)
-            if part.role != OWNER:
-                environment = lent.enter_context(lent_login(reach, database=database, role=part.role))
-            refused += client.restore(file, schema=part.schema_name, role=part.role, work=work, environment=environment)
-    if manifest.isolation == Isolation.POOLED:
-        with reach.session(database, autocommit=False) as connection:
-            load_tables(connection, manifest, path, store)
-            if loaded is not None:
-                loaded(connection)
-            connection.commit()
-    if manifest.large_objects:
-        file = store.fetch(path, manifest.large_objects.file)
-        with reach.session(database, autocommit=False) as connection:
-            try:
-                read_large_objects(connection, manifest.owner, file)
-            except psycopg.errors.UniqueViolation as error:
-                raise BackupError(f"a large object of the backup is another one's by now: {told_of(error)}") from error
-    return refused
-
-
-def compare(manifest: Manifest, *, database: str, reach: Reach) -> None:
-    """Raise BackupError when the content of the schemas is not the backup's."""
-    with reach.session(database, autocommit=False) as connection:
-        for part in manifest.parts:
-            check_same(part.schema_name, part.content, read_content(connection, part.schema_name))
-        if manifest.tables:
-            compare_tables(connection, manifest)
-        large = manifest.large_objects
-        if large and digest_of(connection, manifest.owner) != large.digest:
-            raise BackupError("the large objects that were restored are not those that were dumped")
-        connection.rollback()

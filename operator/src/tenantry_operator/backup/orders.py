@@ -1,9 +1,12 @@
 """What a Job is told, and what it writes down beside a backup."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT: Final = 2
+"""Of a manifest. The services' part of the first one was SQL, which is not run any more."""
 
 
 class BackupError(Exception):
@@ -40,8 +43,9 @@ class DumpOrder(Value):
     isolation: str
     marker: str | None
     owner: str
-    revision: str | None
     server: Server
+    registry: Server
+    """Where it is recorded what the manifest was."""
     parts: tuple[Part, ...]
     roles: tuple[str, ...]
     spec: dict[str, Any] = Field(default_factory=dict)
@@ -75,6 +79,8 @@ class KeptFile(Value):
 
 
 class KeptPart(Value):
+    """The customer's schema, as pg_dump writes it."""
+
     schema_name: str = Field(alias="schema")
     role: str
     file: KeptFile
@@ -82,13 +88,18 @@ class KeptPart(Value):
 
 
 class KeptTable(Value):
-    """One tenant's rows of a table of the pool, as COPY writes them, compressed."""
+    """One tenant's rows of a table of the services, as COPY writes them, compressed."""
 
     table: str
     columns: tuple[str, ...]
     file: KeptFile
     content: str
     """Rows and digest."""
+
+
+class KeptSequence(Value):
+    last: int
+    called: bool
 
 
 class LargeObjects(Value):
@@ -102,7 +113,7 @@ class LargeObjects(Value):
 class Manifest(Value):
     """Written last, beside the files: a folder without it is no backup."""
 
-    format: int = 1
+    format: int = FORMAT
     tenant: str
     id: Segment
     uid: Segment
@@ -117,13 +128,20 @@ class Manifest(Value):
     roles: tuple[str, ...]
     parts: tuple[KeptPart, ...] = ()
     tables: tuple[KeptTable, ...] = ()
-    """Of a pooled tenant, which has no schema of its own."""
+    """Of the services: all of their schema, or of the pool the rows of the tenant."""
+    sequences: Mapping[str, KeptSequence] = Field(default_factory=dict)
+    """Of the services' schema."""
     large_objects: LargeObjects | None = None
     extensions: tuple[tuple[str, str], ...] = ()
     """Those of its database, with their schemas: one of its own that is made anew gets them."""
     spec: dict[str, Any] = Field(default_factory=dict)
     verified_on: int
     """The version of the server on which it was restored for a trial."""
+
+    @property
+    def text(self) -> bytes:
+        """What is written; its SHA-256 is recorded."""
+        return self.model_dump_json(by_alias=True, indent=2).encode()
 
     @property
     def rows(self) -> int:
@@ -150,6 +168,8 @@ class RestoreOrder(Value):
     path: str = ""
     server: Server
     registry: Server
+    unrecorded: bool = False
+    """Whether it may be one of which the registry knows nothing."""
     logins: int = 1
     """How many logins each service has on the server."""
     most_per_login: int

@@ -1,7 +1,8 @@
 """A tenant's data from a backup again, as `Retain` leaves it: the next Tenant of the name adopts it.
 
 It begins with roles that bear a mark of its own, and ends by writing the marker. What a killed attempt left bears that
-mark, and is dropped before; nothing else is.
+mark, and is dropped before; nothing else is. A backup is believed if the registry knows its manifest, and none of it is
+run with more rights than the tenant has.
 """
 
 import json
@@ -12,11 +13,14 @@ import psycopg
 from psycopg import sql
 
 from tenantry_operator.backup.apart import drop_own_database, make_own_database, release_own_database
-from tenantry_operator.backup.dump import compare, fill
+from tenantry_operator.backup.filling import compare, fill
+from tenantry_operator.backup.laying import moved_to
 from tenantry_operator.backup.orders import BackupError, Manifest, RestoreOrder
 from tenantry_operator.backup.programs import Client
-from tenantry_operator.backup.rows import delete_rows
+from tenantry_operator.backup.recorded import check_path, check_recorded
+from tenantry_operator.backup.rows import delete_rows, pool_revision
 from tenantry_operator.backup.sayings import told_of
+from tenantry_operator.backup.scratch import may_be_asked_for
 from tenantry_operator.backup.servers import Connection, Reach, Say, borrowed, lock_number, marker_of, only_one
 from tenantry_operator.backup.store import Store
 from tenantry_operator.model.isolation import Isolation, Layout, layout_of
@@ -51,8 +55,10 @@ def restore(
     Refused over anything that is there: a row of the name, a role, a schema.
     """
     path = order.path or store.newest(order.tenant)
-    manifest = store.manifest(path)
-    say(f"the backup is {store.place}/{path}, made at {manifest.made_at} from DatabaseServer {manifest.server}")
+    manifest, digest = store.manifest(path)
+    where = f"{store.place}/{path}"
+    check_path(manifest, path, where=where)
+    say(f"the backup is {where}, made at {manifest.made_at} from DatabaseServer {manifest.server}")
     layout = _layout(order, manifest)
     # What it is when all is done: bound to this very backup, of this very Tenant.
     done = Marker(manifest.id, manifest.uid, order.installation, MarkerState.RELEASED, path)
@@ -60,6 +66,10 @@ def restore(
         _check_versions(connection, manifest, client)
         with only_one(connection, lock_number(order.tenant)):
             with registry.session() as rows:
+                if order.unrecorded:
+                    say("the registry is not asked whether it knows the backup")
+                else:
+                    check_recorded(rows, manifest, digest, where=where)
                 is_done = _is_done(rows, connection, order, manifest, layout=layout, done=done)
                 login = "" if is_done else _login(rows, order)
             if is_done:
@@ -68,11 +78,15 @@ def restore(
             # Before anything is made: a backup that is damaged makes nothing.
             for file in manifest.files:
                 store.fetch(path, file)
+            rows_in = store
+            if layout.is_pooled and (now_at := pool_revision(connection)) != manifest.revision:
+                manifest, rows_in = moved_to(now_at, manifest, path, reach=reach, connection=connection, store=store,
+                                             work=work, say=say)  # fmt: skip
             _make_room(connection, order, manifest, reach=reach, layout=layout, done=done, say=say)
             with borrowed(connection, [layout.names.owner]):
                 loaded = restoring_mark(manifest, order.installation, is_loaded=True)
-                _fill(layout, manifest, path, reach=reach, store=store, client=client, work=work, loaded=loaded,
-                      say=say)  # fmt: skip
+                _fill(layout, manifest, path, reach=reach, store=store, rows_in=rows_in, client=client, work=work,
+                      loaded=loaded, say=say)  # fmt: skip
             _release(connection, layout, done)
             with registry.session() as rows:
                 _record(rows, order, manifest, layout=layout, login=login)
@@ -98,9 +112,13 @@ def _layout(order: RestoreOrder, manifest: Manifest) -> Layout:
     if manifest.owner != names.owner:
         raise BackupError(f"the backup names {manifest.owner} as its owner, and not {names.owner}")
     layout = layout_of(names, Isolation(manifest.isolation), server=server.name, database=server.database)
+    mine = [] if layout.is_pooled else [(layout.customers.schema, layout.customers.owner)]
     for part in manifest.parts:
-        if layout.schemas.get(part.schema_name) != part.role:
-            raise BackupError(f"this version has no schema {part.schema_name} of {part.role} for {order.tenant}")
+        if (part.schema_name, part.role) not in mine:
+            raise BackupError(f"the backup has schema {part.schema_name} of {part.role}, which is not the customer's")
+    for extension, schema in manifest.extensions:
+        if not may_be_asked_for(extension, schema):
+            raise BackupError(f"the backup has extension {extension} in schema {schema}, which no Tenant may ask for")
     return layout
 
 
@@ -206,6 +224,7 @@ def _fill(
     *,
     reach: Reach,
     store: Store,
+    rows_in: Store,
     client: Client,
     work: Path,
     loaded: str,
@@ -217,8 +236,8 @@ def _fill(
         _comment(connection, layout.names.owner, loaded)
 
     try:
-        refused = fill(manifest, path, database=database, reach=reach, store=store, client=client, work=work,
-                       loaded=remember)  # fmt: skip
+        refused = fill(manifest, path, database=database, reach=reach, store=store, rows_in=rows_in, client=client,
+                       work=work, loaded=remember)  # fmt: skip
     except psycopg.errors.InsufficientPrivilege as error:
         raise BackupError(f"the operator's login may not make it: {told_of(error)}") from error
     for one in refused:

@@ -1,36 +1,53 @@
-"""One tenant's rows of the pool: kept table by table as COPY writes them, read back, and put into a pool again.
+"""What the services keep of a tenant: each table as COPY writes it, read back, and put again where it belongs.
 
-All of it is done as a member of the pool's owner, whom row security lets reach the rows of the tenant that it names,
-and no others: neither can a row of another tenant get into a backup, nor come out of one that was changed.
+The tables are laid by the history and by nothing that is in a backup, of which no word is run as SQL. In the pool all
+is done as a member of its owner, whom row security lets reach the rows of the tenant that it names, and no others:
+neither can a row of another tenant get into a backup, nor come out of one that was changed.
 """
 
 import gzip
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from tenantry_migrations import TENANT_ID, VERSION_TABLE
-from tenantry_operator.backup.orders import BackupError, KeptTable, Manifest
+from tenantry_migrations import TENANT_ID, VERSION_TABLE, version_query
+from tenantry_operator.backup.orders import BackupError, KeptSequence, KeptTable, Manifest
 from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.backup.servers import Connection, Reach
 from tenantry_operator.backup.store import Store
+from tenantry_operator.model.isolation import Isolation
+from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.pool import DIRECTORY_SCHEMA, DIRECTORY_TABLE, POOL_SCHEMA
 
 WAIT_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.2
 BLOCK: Final = 1 << 20
 
-# The oldest first: a table refers to older ones.
+# Of a schema of its own all, so that one that no revision made is noticed. The oldest first.
 TABLES: Final[LiteralString] = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = %s AND NOT a.attisdropped
-WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.oid
+WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> %(version)s
+AND (%(own)s OR EXISTS (
+    SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = %(tenant)s AND NOT a.attisdropped))
+ORDER BY c.oid
+"""
+
+SEQUENCES: Final[LiteralString] = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'S' ORDER BY c.relname
+"""
+
+NUMBERED: Final[LiteralString] = """
+SELECT attname, pg_get_serial_sequence(%(table)s, attname) FROM pg_attribute
+WHERE attrelid = %(table)s::regclass AND attname = ANY (%(columns)s)
+AND pg_get_serial_sequence(%(table)s, attname) IS NOT NULL
 """
 
 COLUMNS: Final[LiteralString] = """
@@ -58,6 +75,21 @@ SET LOCAL client_encoding TO 'UTF8'; SET LOCAL row_security TO on; SET LOCAL sta
 Columns = Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Where a tenant's rows are: all of a schema of its own, or in the pool those of its id."""
+
+    schema: str
+    tenant: str | None = None
+
+
+def rows_of(manifest: Manifest) -> Rows:
+    """Say where the rows of a backup belong."""
+    if manifest.isolation == Isolation.POOLED:
+        return Rows(POOL_SCHEMA, manifest.id)
+    return Rows(TenantNames(manifest.tenant).service_schema)
+
+
 @contextmanager
 def held_rows(reach: Reach, tenant: str) -> Iterator[tuple[Connection, str]]:
     """Wait for those who may write rows of the tenant still, and see the pool as of then; yield its revision.
@@ -67,73 +99,76 @@ def held_rows(reach: Reach, tenant: str) -> Iterator[tuple[Connection, str]]:
     with reach.session() as watching:
         _wait(watching)
     with reach.session(autocommit=False) as connection:
-        names = tables(connection)
+        rows = Rows(POOL_SCHEMA, tenant)
+        names = tables(connection, rows)
         connection.rollback()
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         locked = sql.SQL(", ").join(sql.Identifier(POOL_SCHEMA, name) for name in [*names, VERSION_TABLE])
         connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(locked))
-        name_tenant(connection, tenant)
+        reach_rows(connection, rows)
         _check_closed(connection, tenant)
-        yield connection, _revision(connection)
+        yield connection, pool_revision(connection)
         connection.rollback()
 
 
-def write_tables(connection: Connection, tenant: str, folder: Path) -> Iterator[tuple[str, tuple[str, ...], str, str]]:
+def write_tables(connection: Connection, rows: Rows, folder: Path) -> Iterator[tuple[str, tuple[str, ...], str, str]]:
     """Write a file for each table; yield its table, columns, content, and the file's name once it is written."""
-    for table, columns in columns_of(connection).items():
+    reach_rows(connection, rows)
+    for table, columns in columns_of(connection, rows).items():
         file = f"{table}.copy.gz"
-        query = sql.SQL("COPY ({}) TO STDOUT").format(_rows(table, columns, tenant))
+        query = sql.SQL("COPY ({}) TO STDOUT").format(_select(rows, table, columns))
         with gzip.open(folder / file, "wb", compresslevel=1) as kept, connection.cursor().copy(query) as copy:
             for data in copy:
                 kept.write(data)
-        yield table, columns, _content(connection, table, columns, tenant), file
+        yield table, columns, _content(connection, rows, table, columns), file
 
 
 def load_tables(connection: Connection, manifest: Manifest, path: str, store: Store) -> None:
-    """Put the rows into the pool, in the transaction that is open, and see that they are those of the backup.
+    """Put the rows where they belong, in the transaction that is open, and see that they are those of the backup.
 
-    The pool is kept at the backup's revision until the transaction ends. Raises BackupError.
+    Raises BackupError.
     """
-    name_tenant(connection, manifest.id)
-    revision = _revision(connection, keep=True)
-    if revision != manifest.revision:
-        raise BackupError(
-            f"the backup is of revision {manifest.revision}, the pool of the server is at {revision}: rows can be put "
-            "back into a pool of their own revision only"
-        )
-    there = columns_of(connection)
-    for kept in manifest.tables:
-        if there.get(kept.table) != kept.columns:
-            raise BackupError(f"table {kept.table} of the pool has other columns than the backup")
-    _check_none(connection, manifest, there)
+    rows = rows_of(manifest)
+    reach_rows(connection, rows)
+    _check_shape(manifest, rows, columns_of(connection, rows))
+    if rows.tenant is None:
+        # What a revision put there is among the rows of the backup, as it became.
+        _empty(connection, rows, manifest)
+    else:
+        _check_none(connection, manifest, rows)
     for number, kept in enumerate(manifest.tables):
-        _fetch_into(connection, number, kept, store.fetch(path, kept.file))
+        _fetch_into(connection, rows, number, kept, store.fetch(path, kept.file))
     # One statement: a foreign key is looked at when all of it is done, whichever table refers to which.
-    puts = [_put(number, kept) for number, kept in enumerate(manifest.tables)]
+    puts = [_put(rows, number, kept) for number, kept in enumerate(manifest.tables)]
     try:
         if puts:
             connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(puts)))
     except psycopg.errors.IntegrityError as error:
-        raise BackupError(f"the pool does not take the rows: {told_of(error)}") from error
+        raise BackupError(f"schema {rows.schema} does not take the rows: {told_of(error)}") from error
+    _count_on(connection, manifest, rows)
     compare_tables(connection, manifest)
 
 
 def compare_tables(connection: Connection, manifest: Manifest) -> None:
     """Raise BackupError when the rows of the tenant are not the backup's; in the transaction that is open."""
-    name_tenant(connection, manifest.id)
-    found = {kept.table: _content(connection, kept.table, kept.columns, manifest.id) for kept in manifest.tables}
+    rows = rows_of(manifest)
+    reach_rows(connection, rows)
+    found = {kept.table: _content(connection, rows, kept.table, kept.columns) for kept in manifest.tables}
     differs = [f"{one.table}: {one.content} became {found[one.table]}" for one in manifest.tables
                if found[one.table] != one.content]  # fmt: skip
+    if manifest.sequences and (counted := sequences_of(connection, rows)) != manifest.sequences:
+        differs.append(f"sequences: {dict(manifest.sequences)} became {counted}")
     if differs:
         raise BackupError(f"the rows that were restored are not those that were dumped: {'; '.join(differs[:10])}")
 
 
 def delete_rows(connection: Connection, tenant: str) -> None:
     """Delete what an attempt left of the tenant's rows, in the transaction that is open; nothing without a pool."""
-    there = tables(connection)
+    rows = Rows(POOL_SCHEMA, tenant)
+    there = tables(connection, rows)
     if not there:
         return
-    name_tenant(connection, tenant)
+    reach_rows(connection, rows)
     delete = sql.SQL("{} AS (DELETE FROM {} WHERE tenant_id = {}::uuid)")
     gone = [
         delete.format(sql.Identifier(f"d{number}"), sql.Identifier(POOL_SCHEMA, table), sql.Literal(tenant))
@@ -142,24 +177,39 @@ def delete_rows(connection: Connection, tenant: str) -> None:
     connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(gone)))
 
 
-def tables(connection: Connection) -> list[str]:
-    """Name the tables of the pool that hold rows of tenants, the oldest first."""
-    return [str(name) for (name,) in connection.execute(TABLES, (TENANT_ID, POOL_SCHEMA)).fetchall()]
+def tables(connection: Connection, rows: Rows) -> list[str]:
+    """Name the tables of the schema, of the pool those that hold rows of tenants, the oldest first."""
+    asked = {"schema": rows.schema, "version": VERSION_TABLE, "own": rows.tenant is None, "tenant": TENANT_ID}
+    return [str(name) for (name,) in connection.execute(TABLES, asked).fetchall()]
 
 
-def columns_of(connection: Connection) -> Columns:
+def columns_of(connection: Connection, rows: Rows) -> Columns:
     """Return the columns of each table that are not computed from others."""
     found = {}
-    for table in tables(connection):
-        where = sql.Identifier(POOL_SCHEMA, table).as_string(connection)
+    for table in tables(connection, rows):
+        where = sql.Identifier(rows.schema, table).as_string(connection)
         found[table] = tuple(str(name) for (name,) in connection.execute(COLUMNS, (where,)).fetchall())
     return found
 
 
-def name_tenant(connection: Connection, tenant: str) -> None:
-    """Name the tenant whose rows are reached until the transaction ends."""
+def sequences_of(connection: Connection, rows: Rows) -> dict[str, KeptSequence]:
+    """Return how far each sequence of a schema of its own has come; the pool's are everybody's."""
+    found = {}
+    for (name,) in connection.execute(SEQUENCES, (rows.schema,)).fetchall():
+        query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(rows.schema, name))
+        for last, called in connection.execute(query).fetchall():
+            found[str(name)] = KeptSequence(last=last, called=called)
+    return found
+
+
+def reach_rows(connection: Connection, rows: Rows) -> None:
+    """Set the session up for it until the transaction ends; in the pool it names the tenant whose rows are reached."""
     connection.execute(SETTINGS)
-    connection.execute("SELECT set_config('app.tenant', %s, true)", (tenant,))
+    if rows.tenant is None:
+        # A policy that a hand made is an error, and hides no row.
+        connection.execute("SET LOCAL row_security TO off")
+    else:
+        connection.execute("SELECT set_config('app.tenant', %s, true)", (rows.tenant,))
 
 
 def _wait(connection: Connection) -> None:
@@ -187,57 +237,114 @@ def _check_closed(connection: Connection, tenant: str) -> None:
         raise BackupError("the tenant is open in the directory of the pool: somebody may write")
 
 
-def _revision(connection: Connection, *, keep: bool = False) -> str:
-    """Return the pool's revision; with `keep` nobody moves the pool before the transaction ends."""
-    if connection.execute("SELECT to_regclass(%s)", (f"{POOL_SCHEMA}.{VERSION_TABLE}",)).fetchone() == (None,):
+def revision_of(connection: Connection, schema: str) -> str | None:
+    """Return the revision that a schema is at; None when no step has run there."""
+    table = sql.Identifier(schema, VERSION_TABLE).as_string(connection)
+    if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
+        return None
+    row = connection.execute(version_query(schema)).fetchone()
+    return str(row[0]) if row else None
+
+
+def pool_revision(connection: Connection, *, keep: bool = False) -> str:
+    """Return the pool's revision; with `keep` nobody moves the pool before the transaction ends. Raises BackupError."""
+    found = revision_of(connection, POOL_SCHEMA)
+    if found is None:
         raise BackupError(
             "the server has no pool yet: apply a Tenant of isolation Pooled there, which makes it and may go again"
         )
-    query = sql.SQL("SELECT version FROM {} FOR SHARE") if keep else sql.SQL("SELECT version FROM {}")
-    row = connection.execute(query.format(sql.Identifier(POOL_SCHEMA, VERSION_TABLE))).fetchone()
-    return str(row[0]) if row else ""
+    if keep:
+        query = sql.SQL("SELECT version FROM {} FOR SHARE").format(sql.Identifier(POOL_SCHEMA, VERSION_TABLE))
+        [(found,)] = connection.execute(query).fetchall()
+    return str(found)
 
 
-def _rows(table: str, columns: Sequence[str], tenant: str) -> sql.Composed:
+def _select(rows: Rows, table: str, columns: Sequence[str]) -> sql.Composed:
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    query = sql.SQL("SELECT {} FROM {} WHERE tenant_id = {}::uuid")
-    return query.format(names, sql.Identifier(POOL_SCHEMA, table), sql.Literal(tenant))
+    query = sql.SQL("SELECT {} FROM {}").format(names, sql.Identifier(rows.schema, table))
+    return query if rows.tenant is None else query + _of_tenant(rows.tenant)
 
 
-def _content(connection: Connection, table: str, columns: Sequence[str], tenant: str) -> str:
+def _of_tenant(tenant: str) -> sql.Composed:
+    return sql.SQL(" WHERE tenant_id = {}::uuid").format(sql.Literal(tenant))
+
+
+def _content(connection: Connection, rows: Rows, table: str, columns: Sequence[str]) -> str:
     query = sql.SQL(
         "SELECT count(*) || ' ' || coalesce(sum(hashtextextended("
         "pg_catalog.textin(pg_catalog.record_out(t)), 0)), 0) FROM ({}) t"
     )
-    row = connection.execute(query.format(_rows(table, columns, tenant))).fetchone()
+    row = connection.execute(query.format(_select(rows, table, columns))).fetchone()
     return str(row[0]) if row else ""
 
 
-def _check_none(connection: Connection, manifest: Manifest, tables: Iterable[str]) -> None:
-    for table in tables:
-        query = sql.SQL("SELECT FROM {} WHERE tenant_id = {}::uuid LIMIT 1")
-        where = sql.Identifier(POOL_SCHEMA, table)
-        if connection.execute(query.format(where, sql.Literal(manifest.id))).fetchone() is not None:
+def _check_shape(manifest: Manifest, rows: Rows, there: Columns) -> None:
+    """Raise BackupError unless the tables of the backup are those of the schema, each with the same columns."""
+    kept = {one.table: {*one.columns} for one in manifest.tables}
+    # A pool may have more, of which this tenant has no row.
+    asked = {*kept, *there} if rows.tenant is None else {*kept}
+    differs = sorted(name for name in asked if kept.get(name) != {*there.get(name, ())})
+    if differs:
+        raise BackupError(
+            f"{', '.join(differs)}: the tables of the backup are not those of schema {rows.schema} at "
+            f"revision {manifest.revision}. What no revision made is in no backup: move it elsewhere"
+        )
+
+
+def _empty(connection: Connection, rows: Rows, manifest: Manifest) -> None:
+    if manifest.tables:
+        names = (sql.Identifier(rows.schema, kept.table) for kept in manifest.tables)
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
+
+
+def _count_on(connection: Connection, manifest: Manifest, rows: Rows) -> None:
+    """Have sequences go on behind what was put there. Those of a pool are everybody's, and go forwards only."""
+    if rows.tenant is None:
+        if differs := {*manifest.sequences} ^ {*sequences_of(connection, rows)}:
+            raise BackupError(f"{', '.join(sorted(differs))}: the sequences of the backup are not those of the schema")
+        for name, kept in manifest.sequences.items():
+            where = sql.Identifier(rows.schema, name).as_string(connection)
+            connection.execute("SELECT setval(%s::regclass, %s, %s)", (where, kept.last, kept.called))
+        return
+    for number, kept_table in enumerate(manifest.tables):
+        where = sql.Identifier(rows.schema, kept_table.table).as_string(connection)
+        asked = {"table": where, "columns": [*kept_table.columns]}
+        for column, sequence in connection.execute(NUMBERED, asked).fetchall():
+            query = sql.SQL(
+                "SELECT setval({}::regclass, m) FROM (SELECT max({})::bigint FROM {}) AS kept(m) "
+                "WHERE m > (SELECT last_value FROM {})"
+            )
+            kept_rows = sql.Identifier("pg_temp", f"kept_{number}")
+            # Its name comes quoted from the catalogue.
+            counter = sql.SQL(sequence)
+            connection.execute(query.format(sql.Literal(sequence), sql.Identifier(column), kept_rows, counter))
+
+
+def _check_none(connection: Connection, manifest: Manifest, rows: Rows) -> None:
+    for table in tables(connection, rows):
+        query = sql.SQL("SELECT FROM {} {} LIMIT 1")
+        where = sql.Identifier(rows.schema, table), _of_tenant(manifest.id)
+        if connection.execute(query.format(*where)).fetchone() is not None:
             raise BackupError(f"table {table} of the pool has rows of the tenant id {manifest.id} already")
 
 
-def _fetch_into(connection: Connection, number: int, kept: KeptTable, file: Path) -> None:
+def _fetch_into(connection: Connection, rows: Rows, number: int, kept: KeptTable, file: Path) -> None:
     """Read the file into a table of this session: COPY does not write where row security stands guard."""
     where = sql.Identifier("pg_temp", f"kept_{number}")
     names = sql.SQL(", ").join(map(sql.Identifier, kept.columns))
     like = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WHERE false")
-    connection.execute(like.format(where, names, sql.Identifier(POOL_SCHEMA, kept.table)))
+    connection.execute(like.format(where, names, sql.Identifier(rows.schema, kept.table)))
     query = sql.SQL("COPY {} FROM STDIN").format(where)
     with gzip.open(file, "rb") as source, connection.cursor().copy(query) as copy:
         shutil.copyfileobj(source, _Written(copy), BLOCK)
 
 
-def _put(number: int, kept: KeptTable) -> sql.Composed:
-    """Insert them with the keys that they had, also where the pool would number them."""
+def _put(rows: Rows, number: int, kept: KeptTable) -> sql.Composed:
+    """Insert them with the keys that they had, also where the schema would number them."""
     names = sql.SQL(", ").join(map(sql.Identifier, kept.columns))
     insert = sql.SQL("{} AS (INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {})")
     source = sql.Identifier("pg_temp", f"kept_{number}")
-    where = sql.Identifier(POOL_SCHEMA, kept.table)
+    where = sql.Identifier(rows.schema, kept.table)
     return insert.format(sql.Identifier(f"p{number}"), where, names, names, source)
 
 

@@ -44,16 +44,21 @@ KNOWN: Final = re.compile(
             rf"permission denied (?:for|to) (?:{_KINDS}|foreign server|large object|tablespace) \S{{1,130}}",
             r"permission denied to [a-z ]{1,60}",
             r"must be (?:owner|member) of [a-z]{1,20} \S{1,130}",
+            # A revision says in a value that it does not follow: see `render_each`.
+            r'invalid input syntax for type integer: "[a-z]\d{4} follows [a-z]\d{4}, but the schema is at '
+            r'(?:[a-z]\d{4}|nothing)"',
             r"invalid input syntax for type [a-z ]{1,40}",
             rf"invalid byte sequence for encoding {_NAME}",
             r"value too long for type [a-z ]{1,40}\(\d+\)",
             r"(?:integer|bigint|smallint) out of range",
             r"numeric field overflow",
+            r"division by zero",
             r"date/time field value out of range",
             r"extra data after last expected column",
             r"(?:canceling statement|terminating connection) due to [a-z ]{1,60}",
             r"cannot execute [A-Z ]{1,60} in a read-only transaction",
             r"deadlock detected",
+            r"tuple concurrently (?:updated|deleted)",
             r"out of (?:shared )?memory",
             rf"could not \w+ file {_NAME}: No space left on device",
         ]
@@ -67,12 +72,22 @@ NAMING: Final = frozenset({"08", "0A", "25", "28", "2B", "3D", "3F", "40", "42",
 def told_of(error: psycopg.Error) -> str:
     """Say in a line what a session was told: severity, SQLSTATE, and the message if it holds no value."""
     if error.sqlstate is None:
+        return message_of(error)
+    severity = error.diag.severity_nonlocalized or error.diag.severity or "ERROR"
+    return f"{severity} {error.sqlstate}: {message_of(error)}"[:LIMIT]
+
+
+def message_of(error: psycopg.Error) -> str:
+    """Return the message that a session was told, as far as it holds no value; its detail never."""
+    if error.sqlstate is None:
         # Our side says this: there is no session, or no more.
         return " ".join(str(error).split())[:LIMIT]
     message = error.diag.message_primary or ""
     said = message if error.sqlstate[:2] in NAMING else without_values(message)
-    severity = error.diag.severity_nonlocalized or error.diag.severity or "ERROR"
-    return f"{severity} {error.sqlstate}: {' '.join(said.split())}"[:LIMIT]
+    if said == HIDDEN:
+        # Its name says what it is about.
+        said = f"{type(error).__name__} {HIDDEN}"
+    return " ".join(said.split())[:LIMIT]
 
 
 def told_by(stderr: str) -> list[str]:

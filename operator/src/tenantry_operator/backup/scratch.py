@@ -1,6 +1,7 @@
 """The database in which a backup is restored for a trial, and nothing else ever."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -11,6 +12,7 @@ from psycopg import sql
 
 from tenantry_operator.backup.orders import BackupError
 from tenantry_operator.backup.servers import Connection, Reach, Say
+from tenantry_operator.model.extensions import EXTENSIONS as PLACE
 
 FOUND: Final = """
 SELECT shobj_description(d.oid, 'pg_database'), pg_get_userbyid(d.datdba) = current_user
@@ -22,6 +24,10 @@ EXTENSIONS: Final = """
 SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname <> 'plpgsql' ORDER BY e.oid
 """
+TRUSTED: Final = "SELECT bool_or(trusted) FROM pg_available_extension_versions WHERE name = %s"
+PLACES: Final = frozenset({PLACE, "public"})
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+"""As spec.database.extensions takes it."""
 USED: Final = "SELECT count(*) FROM pg_class WHERE relnamespace >= 16384 OR oid >= 16384"
 
 
@@ -36,18 +42,22 @@ def scratch_mark(uid: str, installation: str) -> str:
 
 @contextmanager
 def scratch_database(
-    reach: Reach, connection: Connection, *, like: str, name: str, mark: str, say: Say
-) -> Iterator[str]:
+    reach: Reach, connection: Connection, *, like: str, name: str, mark: str, say: Say,
+    extensions: Iterable[tuple[str, str]] | None = None,
+) -> Iterator[str]:  # fmt: skip
     """Make an empty database like another one, and drop it at the end; what a killed attempt left is dropped before.
 
-    Raises BackupError.
+    Without `extensions` it gets those of the other one. Raises BackupError.
     """
     _remove(reach, connection, name, mark)
     _make(connection, name, mark, like=like)
     say(f"made the database {name} for the trial")
     try:
         with reach.session(like) as source, reach.session(name) as fresh:
-            extend(fresh, extensions_of(source))
+            if extensions is None:
+                extend(fresh, extensions_of(source), untrusted=True)
+            else:
+                extend(fresh, extensions)
         yield name
     finally:
         if not connection.closed:
@@ -90,9 +100,19 @@ def extensions_of(source: Connection) -> tuple[tuple[str, str], ...]:
     return tuple((str(name), str(schema)) for name, schema in source.execute(EXTENSIONS).fetchall())
 
 
-def extend(fresh: Connection, extensions: Iterable[tuple[str, str]]) -> None:
-    """Make the extensions that the source has. One that is not ours to make is missed by the restore, if at all."""
+def may_be_asked_for(extension: str, schema: str) -> bool:
+    """Whether a Tenant may have asked for it, and where it is nothing else is let in with it."""
+    return NAME.fullmatch(extension) is not None and schema in PLACES
+
+
+def extend(fresh: Connection, extensions: Iterable[tuple[str, str]], *, untrusted: bool = False) -> None:
+    """Make the extensions that the source has; with `untrusted` also what no Tenant gets, if the server lets us.
+
+    One that is not ours to make is missed by the restore, if at all.
+    """
     for extension, schema in extensions:
+        if not untrusted and fresh.execute(TRUSTED, (extension,)).fetchone() != (True,):
+            continue
         try:
             with fresh.transaction():
                 fresh.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))

@@ -47,7 +47,9 @@ class Login:
             "PGAPPNAME": APPLICATION_NAME,
             "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
             # However the login is set: a dump takes as long as it takes, and hides no row.
-            "PGOPTIONS": "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=60s "
+            # And nothing that somebody put into another schema stands for what is Postgres' own.
+            "PGOPTIONS": "-c search_path=pg_catalog,pg_temp "
+            "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout=60s "
             # The lock of a pod whose node died is free within two minutes, and not within two hours.
             "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6",
         }

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from tenantry_operator.backup.orders import BackupError, KeptFile, Manifest
+from tenantry_operator.backup.orders import FORMAT, BackupError, KeptFile, Manifest
 
 MANIFEST: Final = "manifest.json"
 BLOCK: Final = 1 << 20
@@ -38,11 +38,11 @@ class Store(Protocol):
     def fetch(self, path: str, file: KeptFile) -> Path:
         """Return a file that is as it was when it was kept."""
 
-    def manifest(self, path: str) -> Manifest:
-        """Read the manifest."""
+    def manifest(self, path: str) -> tuple[Manifest, str]:
+        """Read the manifest; return it with the SHA-256 of its text."""
 
     def newest(self, tenant: str) -> str:
-        """Return the path of the newest backup of a tenant."""
+        """Return the path of the newest backup of the one tenant that had the name."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class VolumeStore:
     def finish(self, path: str, manifest: Manifest) -> None:
         folder = self._at(path)
         young = folder / f".{MANIFEST}"
-        young.write_text(manifest.model_dump_json(by_alias=True, indent=2))
+        young.write_bytes(manifest.text)
         _sync(young)
         young.rename(folder / MANIFEST)
         for one in (folder, *folder.parents[:3]):
@@ -86,17 +86,15 @@ class VolumeStore:
         check_file(found, file, where=f"{self.place}/{path}")
         return found
 
-    def manifest(self, path: str) -> Manifest:
+    def manifest(self, path: str) -> tuple[Manifest, str]:
         file = self._at(path) / MANIFEST
         if not file.exists():
             raise BackupError(f"{self.place}/{path} is no backup: it has no {MANIFEST}")
-        return read_manifest(file.read_text(), where=f"{self.place}/{path}")
+        return read_manifest(file.read_bytes(), where=f"{self.place}/{path}")
 
     def newest(self, tenant: str) -> str:
         found = [one for one in self._folders(f"{tenant}/*/*") if (one / MANIFEST).exists()]
-        if not found:
-            raise BackupError(f"there is no backup of {tenant} in {self.place}")
-        return str(max(found, key=lambda one: one.name).relative_to(self.root))
+        return newest_of((str(one.relative_to(self.root)) for one in found), tenant, place=self.place)
 
     def _folders(self, pattern: str) -> Iterator[Path]:
         return (one for one in self.root.glob(pattern) if one.is_dir())
@@ -129,11 +127,34 @@ def check_file(file: Path, kept: KeptFile, *, where: str) -> None:
         raise BackupError(f"{where}/{kept.name} is not what was written: its size or checksum differs")
 
 
-def read_manifest(text: str, *, where: str) -> Manifest:
+def newest_of(paths: Iterable[str], tenant: str, *, place: str) -> str:
+    """Return the latest of the paths. Raises BackupError without any, or where several Tenants had the name.
+
+    Each time is the clock of the server that a backup was made of: those of one Tenant alone follow each other.
+    """
+    latest = {path.split("/")[-2]: path for path in sorted(paths, key=lambda path: path.split("/")[-1])}
+    if not latest:
+        raise BackupError(f"there is no backup of {tenant} in {place}")
+    if len(latest) > 1:
+        named = ", ".join(f"{place}/{path}" for path in sorted(latest.values()))
+        raise BackupError(
+            f"{len(latest)} Tenants had the name {tenant}: name a backup with --from; the latest: {named}"
+        )
+    return next(iter(latest.values()))
+
+
+def read_manifest(text: bytes, *, where: str) -> tuple[Manifest, str]:
+    """Return the manifest and the SHA-256 of its text. Raises BackupError."""
     try:
-        return Manifest.model_validate_json(text)
+        found = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BackupError(f"the manifest of {where} cannot be read: {error.errors()[0]['msg']}") from error
+    if found.format != FORMAT:
+        raise BackupError(
+            f"the manifest of {where} is of format {found.format}, and this version restores format {FORMAT}: take the "
+            "image of the version that made the backup (--image)"
+        )
+    return found, sha256(text).hexdigest()
 
 
 def _sync(path: Path) -> None:

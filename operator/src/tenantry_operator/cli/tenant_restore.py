@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from tenantry_crds import DatabaseServer, absent, names
+from tenantry_crds import DatabaseServer, names
 from tenantry_operator.cli.cluster import CallersKube, ClusterPlace, cluster
 from tenantry_operator.cli.failure import FAILED, CommandFailed, told
 from tenantry_operator.cli.operator_view import RegistryChoice, cached_servers, environment, operator_settings
@@ -26,7 +26,7 @@ from tenantry_operator.model.names import TenantNames
 from tenantry_operator.model.pool import POOL_SCHEMA
 from tenantry_operator.observe.backup import observe_backup
 from tenantry_operator.plan.backup_manifests import job, job_name, restore_order
-from tenantry_operator.reconcile.tenant_backup import server_secrets
+from tenantry_operator.reconcile.tenant_backup import server_address, server_secrets
 from tenantry_operator.reconcile.tenant_placing import candidate
 
 EPILOG = (
@@ -50,6 +50,7 @@ class Wish:
     path: str
     server: str | None
     image: str | None
+    unrecorded: bool
     dry_run: bool
     wait: bool
     timeout: float
@@ -63,7 +64,7 @@ def restore(
             "--from",
             metavar="PLACE",
             help="A backup, as the Event BackedUp names it; or a volume or bucket alone, volume://<claim> or "
-            "s3://<bucket>/<prefix>, for the newest of the name.",
+            "s3://<bucket>/<prefix>, for the newest of the name, if one Tenant alone had it.",
         ),
     ],
     server: Annotated[
@@ -84,6 +85,14 @@ def restore(
         str | None,
         typer.Option(help="Of a bucket: a Secret beside the operator whose ca.crt signed the store's certificate."),
     ] = None,
+    unrecorded: Annotated[
+        bool,
+        typer.Option(
+            "--unrecorded",
+            help="Restore a backup of which the registry knows nothing, as another installation's, or after the "
+            "registry was lost. Whoever could write there decides what comes back.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is done, and show how it gets there.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait at most.", min=0.0)] = TIMEOUT,
@@ -101,7 +110,7 @@ def restore(
     tenant's own database, or its rows in the pool, compares them with the backup, and leaves all of it as
     deletionPolicy Retain does. Logins, passwords and API keys are not restored: the Tenant that adopts the data gets
     new ones. Nothing is ever written over: while a Tenant of the name is there, or a row, a role, a schema or a
-    database of it, the command refuses.
+    database of it, the command refuses. So it does a backup whose manifest is not the one that the registry knows.
 
     Ends with 0 when the data is there, 1 when it cannot be, 3 when it is not so in time.
     """
@@ -109,7 +118,7 @@ def restore(
     with told():
         reached = Reached(endpoint, region, credentials_secret, ca_secret)
         destination, path = parse_source(source, name, reached)
-        wish = Wish(name, destination, path, server, image, dry_run, wait, timeout)
+        wish = Wish(name, destination, path, server, image, unrecorded, dry_run, wait, timeout)
         body, found = asyncio.run(_carry_out(wish, place, choice))
     if found is None:
         show(body, output, lambda: _foretold(wish, body))
@@ -146,8 +155,9 @@ async def _job(kube: CallersKube, wish: Wish, place: ClusterPlace, choice: Regis
         wish.name,
         installation=settings.installation_id,
         path=wish.path,
-        server=_server_order(server, server.spec.database),
-        registry=_server_order(registry, settings.registry_database),
+        server=server_address(server, server.spec.database),
+        registry=server_address(registry, settings.registry_database),
+        unrecorded=wish.unrecorded,
         candidate=candidate(body),
     )
     return job(
@@ -177,17 +187,6 @@ def _server(cache: ObjectCache, name: str | None) -> RawObject:
 
 def _read(found: RawObject) -> DatabaseServer:
     return DatabaseServer.model_validate({key: value for key, value in found.items() if key != "status"})
-
-
-def _server_order(server: DatabaseServer, database: str) -> dict[str, Any]:
-    spec = server.spec
-    return {
-        "name": server.metadata.name,
-        "host": spec.host,
-        "port": absent.port(spec),
-        "database": database,
-        "sslmode": absent.tls_mode(spec).value,
-    }
 
 
 async def _pod(kube: CallersKube, wish: Wish, namespace: str) -> JobPod:

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import psycopg
 
+from tenantry_operator.backup.sayings import LIMIT, message_of
+
 
 class FailureKind(StrEnum):
     TRANSIENT = "transient"
@@ -26,7 +28,10 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """``reason`` is a CamelCase word for a condition; ``message`` is one sentence for a person, without secrets."""
+    """``reason`` is a CamelCase word for a condition; ``message`` is one sentence for a person.
+
+    It holds no secret, and of what the server said no value of a row.
+    """
 
     kind: FailureKind
     reason: str
@@ -125,8 +130,6 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], FailureKind, str, str], ...] = tuple(
     )
 )  # fmt: skip
 
-_DETAIL_LIMIT = 300
-
 
 def classify(error: BaseException) -> Failure:
     """Say what an exception of this client or of psycopg means. Anything unknown is permanent."""
@@ -139,13 +142,13 @@ def classify(error: BaseException) -> Failure:
     if error.sqlstate is None:
         return _by_words(error)
     kind, reason = _rule(error.sqlstate, str(error))
-    return Failure(kind, reason, _first_line(error), error.sqlstate)
+    return Failure(kind, reason, message_of(error), error.sqlstate)
 
 
 def connect_error(error: BaseException, *, where: str) -> DatabaseError:
     """Turn a failed attempt to connect into the typed error; ``where`` names the server for a person."""
     failure = classify(error)
-    detail = _first_line(error)
+    detail = message_of(error) if isinstance(error, psycopg.Error) else _first_line(error)
     named = Failure(failure.kind, failure.reason, f"cannot connect to {where}: {_join(failure.message, detail)}")
     types: dict[FailureKind, type[DatabaseError]] = {
         FailureKind.UNREACHABLE: ServerUnreachable,
@@ -174,12 +177,12 @@ def _by_words(error: psycopg.Error) -> Failure:
             return Failure(kind, reason, message)
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return Failure(FailureKind.UNREACHABLE, "NotReachable", "the connection failed or was lost")
-    return Failure(FailureKind.PERMANENT, "StatementRefused", _first_line(error))
+    return Failure(FailureKind.PERMANENT, "StatementRefused", message_of(error))
 
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:_DETAIL_LIMIT] if lines else type(error).__name__
+    return lines[0][:LIMIT] if lines else type(error).__name__
 
 
 def _join(message: str, detail: str) -> str:

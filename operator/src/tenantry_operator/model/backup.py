@@ -75,6 +75,14 @@ class ServerSecrets:
 
 
 @dataclass(frozen=True)
+class RegistryOrder:
+    """How a pod reaches the registry, which it tells what it has made."""
+
+    address: Mapping[str, Any]
+    secrets: ServerSecrets
+
+
+@dataclass(frozen=True)
 class DesiredBackup:
     """Where the backup of a Tenant goes, and how it is made."""
 
@@ -83,6 +91,7 @@ class DesiredBackup:
     destination: Destination | None
     pod: JobPod
     secrets: ServerSecrets
+    registry: RegistryOrder
     spec: Mapping[str, Any] = field(default_factory=dict)
     """The Tenant's own, which is kept beside its data."""
 

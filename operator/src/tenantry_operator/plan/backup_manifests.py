@@ -35,7 +35,7 @@ def backup_job(desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBack
         tenant=desired.names.name,
         uid=desired.uid,
         order=backup_order(desired, mine, backup),
-        secrets={"server": backup.secrets},
+        secrets={"server": backup.secrets, "registry": backup.registry.secrets},
         destination=destination,
         pod=backup.pod,
     )
@@ -53,8 +53,8 @@ def backup_order(desired: DesiredTenant, mine: ObservedTenant, backup: DesiredBa
         "isolation": desired.isolation.value,
         "marker": catalogue.marker_text,
         "owner": names.owner,
-        "revision": catalogue.version,
         "server": server_order(place),
+        "registry": dict(backup.registry.address),
         "parts": [
             {"schema": schema, "database": layout.database, "role": owner}
             for schema, owner in layout.schemas.items()
@@ -72,6 +72,7 @@ def restore_order(
     path: str,
     server: Mapping[str, Any],
     registry: Mapping[str, Any],
+    unrecorded: bool,
     candidate: Candidate,
 ) -> Body:
     """Say where the tenant's data belongs; how it is kept apart is the backup's own word."""
@@ -81,6 +82,7 @@ def restore_order(
         "path": path,
         "server": dict(server),
         "registry": dict(registry),
+        "unrecorded": unrecorded,
         "logins": candidate.logins,
         "most_per_login": candidate.most_per_login,
     }

@@ -347,9 +347,9 @@ class TenantReconciler:
             raise Blocked(Problem(Reason.REGISTRY_UNAVAILABLE, "the registry has no released revision yet"))
         now, settings = self._clock.now(), self._settings
         server = self._addresses.server(choice.server)
-        build = partial(
-            desired_tenant, address=address, settings=settings, released=registered.released, now=now, server=server
-        )
+        keeper = self._addresses.server(settings.registry_server)
+        build = partial(desired_tenant, address=address, settings=settings, released=registered.released, now=now,
+                        server=server, registry=keeper)  # fmt: skip
         return address, with_drift_rule(build(tenant), tenant, row.applied if row else None, build=build)
 
     async def _observe(

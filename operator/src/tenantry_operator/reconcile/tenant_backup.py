@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from tenantry_crds import DatabaseServer, DeletionPolicy, Tenant, absent
 from tenantry_crds import names as api
@@ -16,6 +17,7 @@ from tenantry_operator.model.backup import (
     JobPod,
     JobState,
     ObservedBackup,
+    RegistryOrder,
     ServerSecrets,
     VolumeDestination,
 )
@@ -28,7 +30,9 @@ from tenantry_operator.settings import OperatorSettings
 VERB = "backup"
 
 
-def desired_backup(tenant: Tenant, server: DatabaseServer | None, settings: OperatorSettings) -> DesiredBackup | None:
+def desired_backup(
+    tenant: Tenant, server: DatabaseServer, registry: DatabaseServer, settings: OperatorSettings
+) -> DesiredBackup | None:
     """Say what is to be made before the Tenant's data is dropped; None when its policy asks for nothing."""
     if absent.deletion_policy(tenant.spec) is not DeletionPolicy.BACKUP_THEN_DELETE:
         return None
@@ -38,7 +42,8 @@ def desired_backup(tenant: Tenant, server: DatabaseServer | None, settings: Oper
         namespace=settings.namespace,
         destination=_destination(given.destination) if given else None,
         pod=settings.job_pod or JobPod(),
-        secrets=server_secrets(server) if server else ServerSecrets(""),
+        secrets=server_secrets(server),
+        registry=RegistryOrder(server_address(registry, settings.registry_database), server_secrets(registry)),
         spec=tenant.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
     )
 
@@ -57,6 +62,18 @@ def _destination(given: BackupDestination) -> Destination | None:
         credentials=bucket.credentials_secret_ref.name,
         ca=(bucket.ca_secret_ref.name, absent.bucket_ca_key(bucket)) if bucket.ca_secret_ref else None,
     )
+
+
+def server_address(server: DatabaseServer, database: str) -> dict[str, Any]:
+    """Say to a Job how a database of the server is reached."""
+    spec = server.spec
+    return {
+        "name": server.metadata.name,
+        "host": spec.host,
+        "port": absent.port(spec),
+        "database": database,
+        "sslmode": absent.tls_mode(spec).value,
+    }
 
 
 def server_secrets(server: DatabaseServer) -> ServerSecrets:

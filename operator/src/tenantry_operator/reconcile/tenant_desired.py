@@ -25,13 +25,14 @@ def desired_tenant(
     settings: OperatorSettings,
     released: str,
     now: datetime,
-    server: DatabaseServer | None = None,
+    server: DatabaseServer,
+    registry: DatabaseServer,
 ) -> DesiredTenant:
     """Say what the Tenant asks for, with all that it leaves out."""
     spec, names, isolation = tenant.spec, TenantNames(tenant.metadata.name), Isolation(tenant.spec.isolation)
     layout = layout_of(names, isolation, server=address.name, database=address.database)
     leaving = Leaving.RETAIN if absent.deletion_policy(spec) is DeletionPolicy.RETAIN else Leaving.DELETE
-    backup = desired_backup(tenant, server, settings)
+    backup = desired_backup(tenant, server, registry, settings)
     namespace = desired_namespace(spec, names.name, system=settings.namespace)
     protected = absent.deletion_protection(spec) is DeletionProtection.ENABLED
     return DesiredTenant(
