@@ -1,5 +1,6 @@
 """IsolationVerified: holes are seen by the catalogue and by a log-in, closed where that is ours, else named."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TenantNames
 from tenantry_operator.observe.isolation import read_shared_ways, read_ways
 from tenantry_operator.observe.trial import try_log_in
+from tenantry_operator.plan import tenant_isolation as plan_isolation
 from tenantry_operator.reconcile import tenant_isolation
 from tenantry_testing.holes import CLOSED_BY_US, NAMED_ONLY, PREPARED, UNDONE, Opened, taken_back
 from tenantry_testing.tenant_world import TenantWorld
@@ -249,14 +251,38 @@ async def test_a_log_in_that_gets_through_turns_ready_to_false(
     assert (await verdict(world))[:2] == (HELD, ("True", "Provisioned"))
 
 
-async def test_a_password_changed_by_hand_is_told_and_is_no_hole(world: TenantWorld) -> None:
-    await two_tenants(world)
-    world.execute("ALTER ROLE t_acme_login_a PASSWORD 'another'", "ALTER ROLE t_acme_migrator INHERIT")
+async def test_a_password_changed_by_hand_is_the_secrets_again_or_told(
+    world: TenantWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.provision("acme")
+    await world.provision("beta", driftPolicy="Report")
     await world.settle()
-    isolation, ready, verified = await verdict(world)
-    assert isolation == ("Unknown", "LogInRefused")
-    assert ready == ("True", "Provisioned")
-    assert verified
+    before = {name: await world.secret(f"{name}-database") for name in ("acme", "beta")}
+    with world.login(before["acme"]) as session:
+        for name in before:
+            # The other change has the pass look, and log in, now and not within the hour.
+            world.execute(f"ALTER ROLE t_{name}_login_a PASSWORD 'another'", f"ALTER ROLE t_{name}_migrator INHERIT")
+        await world.settle()
+        session.execute("SELECT 1")
+    assert {name: await world.secret(f"{name}-database") for name in before} == before
+    with world.login(before["acme"]) as connection:
+        connection.execute("SELECT 1")
+    assert (await verdict(world))[:2] == (HELD, ("True", "Provisioned"))
+    assert [note for reason, note in await world.events("acme") if reason == "Repaired" and "ResetPassword" in note]
+    # Where it is only told, it stays until somebody else puts it right.
+    with world.login({**before["beta"], "password": "another"}) as connection:
+        connection.execute("SELECT 1")
+    assert (await verdict(world, "beta"))[:2] == (("Unknown", "LogInRefused"), ("False", "DriftBreaksTenant"))
+    said = "ResetPassword: t_beta_login_a has not the Secret's password"
+    assert said in {one["what"] for one in (await world.tenant("beta"))["status"]["drift"]}
+    password = before["beta"]["password"]
+    world.execute(f"ALTER ROLE t_beta_login_a PASSWORD '{password}'", "ALTER ROLE t_beta_migrator NOINHERIT")
+    with monkeypatch.context() as patch:
+        patch.setattr(plan_isolation, "RETRY", timedelta(0))
+        await world.reconcile_once("beta")
+    await world.settle()
+    assert (await verdict(world, "beta"))[:2] == (HELD, ("True", "Provisioned"))
+    assert (await world.tenant("beta"))["status"]["drift"] == []
 
 
 async def test_a_suspended_tenant_is_judged_by_the_catalogue(world: TenantWorld) -> None:

@@ -77,14 +77,23 @@ def assert_as_wanted(model: TenantModel) -> None:
         assert not set(NAMES.logins) & set(model.catalogue.roles)
     else:
         assert secret is not None
-        assert model.passwords[LOGIN] == secret.data["password"]
         assert model.catalogue.roles[LOGIN].login is (lifecycle is Lifecycle.ACTIVE)
+        if lifecycle is Lifecycle.ACTIVE:
+            # While a login is closed nothing tells that a hand has changed its password.
+            assert model.passwords[LOGIN] == secret.data["password"]
     if lifecycle is not Lifecycle.ACTIVE:
         assert not admits(model)
 
 
 lifecycles = st.sampled_from(Lifecycle)
 damages = st.lists(st.sampled_from(DAMAGES), max_size=6)
+
+
+def seen_while_closed(done: list[Damage]) -> list[Damage]:
+    """Leave out what only a log-in tells."""
+    return [damage for damage in done if damage.name != "password changed"]
+
+
 walks = st.lists(st.tuples(lifecycles, damages, st.one_of(st.none(), st.integers(0, 12))), min_size=1, max_size=5)
 
 
@@ -147,7 +156,7 @@ def test_access_is_taken_from_the_registry_first(done: list[Damage], lifecycle: 
         assert model.row.state is STATES[lifecycle]
 
 
-@given(damages, st.sampled_from(CLOSED), st.integers(0, 20))
+@given(damages.map(seen_while_closed), st.sampled_from(CLOSED), st.integers(0, 20))
 def test_access_is_given_back_by_the_registry_last(done: list[Damage], lifecycle: Lifecycle, crash: int) -> None:
     model = damaged(made(lifecycle), [one for one in done if one.name != "row lost"])
     want(model, Lifecycle.ACTIVE)

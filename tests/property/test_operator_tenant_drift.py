@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tenantry_operator.model.drift import DriftRule
 from tenantry_operator.model.tenant import DesiredTenant, RowState
-from tenantry_operator.plan.actions import CreateRole, RecordTenant, SetSetting
+from tenantry_operator.plan.actions import CreateRole, RecordTenant, ResetPassword, SetSetting
 from tenantry_operator.plan.tenant import plan_tenant
 from tenantry_operator.plan.tenant_reporting import REPAIRS, describe, held_problem
 from tenantry_testing.tenant_damages import DAMAGES, LOGIN, Damage, damaged, make_desired
@@ -54,7 +54,8 @@ def test_report_changes_nothing_on_the_server(done: list[Damage]) -> None:
     assert model.catalogue == before
     after = plan_tenant(replace(model.desired, secret_name=renamed), model.observe())
     assert after.is_empty
-    assert after.drift == plan.drift
+    # A Secret that was just written anew is one to log in with, which tells more of its password.
+    assert tuple(one for one in after.drift if one in plan.drift or not isinstance(one, ResetPassword)) == plan.drift
 
 
 @given(damages)

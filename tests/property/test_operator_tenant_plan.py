@@ -68,12 +68,19 @@ OWNER_OPENED = "t_acme_owner altered: {'login': True, 'elevated': ['BYPASSRLS', 
 
 @given(damages)
 @example([damage(OWNER_OPENED), damage("somebody logs in")])
+@example([damage("t_acme_login_a altered: {'login': False}"), damage("password changed")])
 def test_playing_a_plan_leaves_an_empty_one(done: list[Damage]) -> None:
     model = damaged(provisioned(), done)
     plan = plan_now(model)
     assert plan.refusal is None
     model.play_all(plan.actions)
-    assert plan_now(model).actions == ()
+    left = plan_now(model).actions
+    if any(one.name == "password changed" for one in done):
+        # Told by a log-in with the Secret alone, which something else may have been in the way of.
+        assert all(isinstance(action, do.ResetPassword) for action in left)
+        model.play_all(left)
+        left = plan_now(model).actions
+    assert left == ()
     assert_usable(model)
 
 

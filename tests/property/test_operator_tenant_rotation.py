@@ -96,6 +96,10 @@ class Scene:
             self.model.drop_role(login)
             self.model.sessions -= {login}
 
+    def change_password(self, login: str) -> None:
+        if login in self.model.catalogue.roles:
+            self.model.passwords[login] = "by hand"
+
     def connect(self, login: str) -> None:
         if login in self.model.live_logins():
             self.model.sessions |= {login}
@@ -156,6 +160,8 @@ HAPPENINGS: dict[str, Happening] = {
     "username c": lambda scene: scene.put(username="c"),
     "mark lost": lambda scene: scene.edit(applied=None),
     "password edited": lambda scene: scene.put(password="x"),
+    "password of a changed": lambda scene: scene.change_password(FIRST),
+    "password of b changed": lambda scene: scene.change_password(SECOND),
     "time lost": lambda scene: scene.note(rotated_at=None),
     "time ahead": lambda scene: scene.note(rotated_at=scene.credentials.now + 999 * HOUR),
     "expiry lost": lambda scene: scene.note(previous_expires_at=None),
@@ -478,3 +484,20 @@ def test_a_tenant_that_was_never_finished_has_lost_no_secret(steps: int) -> None
     scene = Scene()
     scene.run(steps)
     assert not [one for one in scene.plan().actions if isinstance(one, do.WriteSecret) and one.lost]
+
+
+def test_a_refusal_of_the_other_login_resets_no_password() -> None:
+    scene = fresh()
+    scene.want(rotate="now")
+    scene.run()
+    assert active(scene) == SECOND
+    scene.put(username=FIRST)
+    assert scene.model.observe().refused_login == FIRST
+    assert not [action for action in scene.plan().actions if isinstance(action, do.SetPassword)]
+    scene.settle()
+    scene.change_password(SECOND)
+    (reset,) = scene.plan().actions
+    assert reset == do.ResetPassword(role=SECOND, reason=reset.reason)
+    scene.run()
+    assert scene.model.lets_in()
+    assert scene.plan().is_empty

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,8 @@ from tenantry_operator.model.exposure import Exposure, Trial, Way
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TENANTS, TenantNames
 from tenantry_operator.model.pool import POOL_CUSTOMERS
-from tenantry_operator.model.tenant import PUBLIC
+from tenantry_operator.model.tenant import PUBLIC, ObservedSecret
+from tenantry_operator.plan.actions import ResetPassword
 from tenantry_operator.plan.tenant_isolation import PATIENCE, RETRY, IsolationVerdict
 from tenantry_operator.reconcile import tenant_isolation
 from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
@@ -24,6 +26,7 @@ from tenantry_testing.fake_clock import FakeClock
 
 HERE = ServerAddress("primary", "db", 5432, "app", "operator_login", "x")
 ACME, BETA = TenantNames("acme"), TenantNames("beta")
+SECRET = ObservedSecret("acme-database", "tenantry-system", "uid", "1", ours=True, data={"username": "t_acme_login_a"})
 LAYOUT = layout_of(ACME, Isolation.SCHEMA, server="primary", database="app")
 OF_ALL = {
     TENANTS: frozenset({Exposure(Way.SCHEMA, "shared", "postgres")}),
@@ -130,6 +133,7 @@ class Judged:
         self.trial = Trial()
         self.tried = 0
         self.away = False
+        self.expires = False
         self.said = "True"
         self.lifecycle = Lifecycle.ACTIVE
         self.looks = 0
@@ -154,6 +158,9 @@ class Judged:
         self.tried += 1
         return self.trial
 
+    def refused(self, *, version: str = "1") -> str | None:
+        return self.asked.watch.refused_login("acme", replace(SECRET, resource_version=version))
+
     async def judge(self, *done: object, after: float = 0) -> str:
         """Return why it is not known to be isolated, or ""; the Tenant says so before the next pass."""
         self.asked.clock.advance(after)
@@ -163,8 +170,10 @@ class Judged:
             desired=SimpleNamespace(names=ACME, lifecycle=self.lifecycle, layout=LAYOUT),
             observed=SimpleNamespace(
                 ways=self.before,
-                catalogue=SimpleNamespace(database=None, is_shut=False),
-                secret=SimpleNamespace(ours=True, data={}, resource_version="1"),
+                catalogue=SimpleNamespace(
+                    database=None, is_shut=False, roles={"t_acme_login_a": SimpleNamespace(expires=self.expires)}
+                ),
+                secret=SECRET,
             ),
             address=HERE,
             facts="facts",
@@ -239,3 +248,38 @@ async def test_a_refusal_is_said_at_once_and_not_of_a_suspended_tenant(monkeypat
     judged.lifecycle = Lifecycle.SUSPENDED
     assert await judged.judge() == ""
     assert judged.tried == 1
+
+
+async def test_a_password_is_reset_once_and_again_when_a_log_in_came_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    reset: Any = ResetPassword(role="t_acme_login_a", reason="it is another one")
+    await judged.judge("made")
+    judged.trial = Trial(problem="no", refused=True, wrong_password=True)
+    await judged.judge()
+    assert judged.refused() == "t_acme_login_a"
+    assert judged.refused(version="2") is None, "of another Secret nothing is known"
+    await judged.judge(reset)
+    assert judged.refused() is None
+    await judged.judge(after=RETRY.total_seconds())
+    assert judged.refused() is None, "it was given the password, and refuses it all the same"
+    judged.trial = Trial(problem="no", refused=True)
+    await judged.judge(after=RETRY.total_seconds())
+    judged.trial = Trial()
+    await judged.judge(after=RETRY.total_seconds())
+    judged.trial = Trial(problem="no", refused=True, wrong_password=True)
+    await judged.judge("changed")
+    await judged.judge(after=RETRY.total_seconds())
+    assert judged.refused() == "t_acme_login_a"
+    await judged.judge(reset)
+    await judged.judge(after=RETRY.total_seconds())
+    assert judged.refused() is None
+    judged.asked.clock.advance(3600)
+    assert judged.refused() == "t_acme_login_a", "somebody may have changed it once more"
+
+
+async def test_an_expired_password_is_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    await judged.judge("made")
+    judged.expires, judged.trial = True, Trial(problem="no", refused=True, wrong_password=True)
+    await judged.judge()
+    assert judged.refused() is None

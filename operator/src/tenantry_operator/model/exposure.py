@@ -68,9 +68,10 @@ class Trial:
     """What came of a log-in with the published credentials that tried to reach others.
 
     `reached` names what was not refused. `problem` says why nothing could be tried; `refused`, that the server did not
-    let the log-in in.
+    let the log-in in; `wrong_password`, that it did not for its password.
     """
 
     reached: tuple[str, ...] = ()
     problem: str = ""
     refused: bool = False
+    wrong_password: bool = False

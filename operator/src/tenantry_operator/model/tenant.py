@@ -254,6 +254,8 @@ class ObservedTenant:
     """The Job that backs the tenant up; looked up only when it is deleted."""
     ways: frozenset[Exposure] = frozenset()
     """What opens a way between the tenant and others, beside what the catalogue's facts tell."""
+    refused_login: str | None = None
+    """The login of which the server did not take the password that the Secret has, when it was tried last."""
 
 
 class Leaving(StrEnum):

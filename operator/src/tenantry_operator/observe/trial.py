@@ -73,6 +73,9 @@ SELECT format('SELECT FROM %I.tenantry_trial', nspname) FROM pg_namespace
 WHERE nspname IN ('{POOL_SCHEMA}', '{DIRECTORY_SCHEMA}')
 """  # noqa: S608  # names of our own
 
+REFUSED_FOR_IT: Final = "password authentication failed"
+"""What a server says of the password itself. No SQLSTATE comes with it."""
+
 TRIAL: Final = """BEGIN READ ONLY; SET LOCAL search_path TO pg_catalog;
 SET LOCAL lock_timeout TO '1s'; SET LOCAL statement_timeout TO '5s'; SET LOCAL client_min_messages TO error;
 DO $trial$
@@ -183,7 +186,8 @@ async def try_log_in(
                     reached.append(f"CONNECT to database {database}")
     except DatabaseError as error:
         if not reached:
-            return Trial(problem=error.failure.message, refused=error.failure.kind is FailureKind.AUTH)
+            said, refused = error.failure.message, error.failure.kind is FailureKind.AUTH
+            return Trial(problem=said, refused=refused, wrong_password=refused and REFUSED_FOR_IT in said)
     except psycopg.Error as error:
         return Trial(problem=classify(error).message)
     return Trial(reached=tuple(sorted(reached)))

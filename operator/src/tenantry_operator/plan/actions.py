@@ -63,6 +63,11 @@ class SetPassword(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResetPassword(SetPassword):
+    """Make the role's password that of the Secret again, which the server does not take any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WriteMarker(Action):
     role: str
     marker: Marker
@@ -294,6 +299,7 @@ ServerAction = (
     | AlterRole
     | StripRole
     | SetPassword
+    | ResetPassword
     | WriteMarker
     | GrantMembership
     | RevokeMembership

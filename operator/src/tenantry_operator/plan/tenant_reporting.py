@@ -32,6 +32,7 @@ REPAIRS: Final = (
     do.CreateRole,
     do.AlterRole,
     do.StripRole,
+    do.ResetPassword,
     do.GrantMembership,
     do.RevokeMembership,
     do.CreateSchema,
@@ -55,8 +56,8 @@ REPAIRS: Final = (
     do.ResetSetting,
     do.RevokeForeign,
 )
-"""What a hand edit on a server calls for. The registry, the Secret and its password are the operator's own output, and
-are kept true under each policy."""
+"""What a hand edit on a server calls for. The registry and the Secret are the operator's own output, and are kept true
+under each policy."""
 
 LISTED: Final = 20
 WHAT_LIMIT: Final = 300
@@ -170,7 +171,7 @@ def _breaks(action: do.TenantAction, observed: ObservedTenant) -> bool:
     """Whether the drift keeps the customer or a service from what they need."""
     held = observed.catalogue
     match action:
-        case do.CreateRole() | do.CreateSchema() | do.SetSetting(name="search_path"):
+        case do.CreateRole() | do.CreateSchema() | do.SetSetting(name="search_path") | do.ResetPassword():
             return True
         case do.GrantMembership(membership=m):
             return (m.role, m.member) not in {(one.role, one.member) for one in held.memberships}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from tenantry_crds.reasons import Reason
 from tenantry_operator.model.credentials import applied_mark
 from tenantry_operator.model.tenant import DesiredTenant, ObservedTenant, Place
-from tenantry_operator.plan.actions import DeleteSecret, SetPassword, TenantAction, WriteSecret
+from tenantry_operator.plan.actions import DeleteSecret, ResetPassword, SetPassword, TenantAction, WriteSecret
 from tenantry_operator.plan.endpoints import endpoint_keys, in_templates, reached_by_tenants, written
 from tenantry_operator.plan.tenant_rotation import Rotation, remembered
 
@@ -76,7 +76,11 @@ def secret_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: R
 
 def _password(observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
     why = _why_password(observed, rotation)
-    return (SetPassword(role=rotation.active, fresh=rotation.begun, reason=why),) if why else ()
+    if why is not None:
+        return (SetPassword(role=rotation.active, fresh=rotation.begun, reason=why),)
+    if observed.refused_login == rotation.active:
+        return (ResetPassword(role=rotation.active, reason=f"{rotation.active} has not the Secret's password"),)
+    return ()
 
 
 def _why_password(observed: ObservedTenant, rotation: Rotation) -> str | None:

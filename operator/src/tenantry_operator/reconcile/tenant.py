@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import psycopg
@@ -308,7 +309,9 @@ class TenantReconciler:
             namespace=NamespaceVerdict(about_namespace),
             isolation=isolation,
         )
-        seen = looked.seen() if plan.is_empty else None
+        # Whether the server takes the Secret's password is known from the trial, which comes after the plan.
+        refused_login = self._isolation.refused_login(desired.names.name, observed.secret)
+        seen = looked.seen() if plan.is_empty and refused_login == observed.refused_login else None
         version = execution.secret_version or (observed.secret.resource_version if observed.secret else None)
         return Pass(
             verdict,
@@ -376,7 +379,9 @@ class TenantReconciler:
             # Never seen before: if somebody has a Secret of that name, the attempt to make it will tell.
             return desired, observed, facts, prepared
         hints = self._sweep.other_secrets(tenant.metadata.name)
-        return desired, await self._secrets.look(tenant, desired, observed, hints=hints), facts, prepared
+        observed = await self._secrets.look(tenant, desired, observed, hints=hints)
+        refused = self._isolation.refused_login(tenant.metadata.name, observed.secret)
+        return desired, replace(observed, refused_login=refused), facts, prepared
 
 
 def _has_let_go(body: RawObject) -> bool:

@@ -16,11 +16,11 @@ from tenantry_operator.model.exposure import Exposure, Trial
 from tenantry_operator.model.isolation import Layout
 from tenantry_operator.model.names import TENANTS, TenantNames
 from tenantry_operator.model.pool import POOL_CUSTOMERS
-from tenantry_operator.model.tenant import PUBLIC
+from tenantry_operator.model.tenant import PUBLIC, ObservedSecret
 from tenantry_operator.observe.isolation import read_shared_ways, read_ways
 from tenantry_operator.observe.pool import observe_pool
 from tenantry_operator.observe.trial import try_log_in
-from tenantry_operator.plan.actions import TenantAction
+from tenantry_operator.plan.actions import ResetPassword, TenantAction
 from tenantry_operator.plan.pool import plan_pool
 from tenantry_operator.plan.pool_isolation import pool_ways
 from tenantry_operator.plan.status import Problem
@@ -74,6 +74,8 @@ class IsolationWatch:
         self._shared: dict[ServerAddress, _Shared] = {}
         self._tried: dict[str, Tried] = {}
         self._asked: dict[str, datetime] = {}
+        self._refused: dict[str, tuple[str, str]] = {}
+        self._reset: dict[str, datetime] = {}
         self._wanted: set[str] = set()
         self._holes: dict[str, frozenset[Hole]] = {}
 
@@ -81,6 +83,8 @@ class IsolationWatch:
         """Forget a Tenant that is gone."""
         self._tried.pop(name, None)
         self._asked.pop(name, None)
+        self._refused.pop(name, None)
+        self._reset.pop(name, None)
         self._holes.pop(name, None)
         self._wanted.discard(name)
 
@@ -173,6 +177,9 @@ class IsolationWatch:
                 self._tried[names.name] = left
         if done:
             self._wanted.add(names.name)
+            if any(isinstance(action, ResetPassword) for action in done):
+                self._refused.pop(names.name, None)
+                self._reset[names.name] = self._clock.now()
         elif is_active and (problem is None or problem.lasting):
             await self._try(tenant, looked)
         tried = self._tried.get(names.name)
@@ -195,6 +202,27 @@ class IsolationWatch:
         except (DatabaseError, psycopg.Error):
             return None
 
+    def refused_login(self, name: str, secret: ObservedSecret | None) -> str | None:
+        """Name the login of which the server does not take the password that this very Secret has.
+
+        Once it was given that password, it is said again only when a log-in came through since, or a while later: a
+        server that refuses it all the same is not to be asked for ever.
+        """
+        login, version = self._refused.get(name, ("", ""))
+        if secret is None or secret.resource_version != version:
+            return None
+        last = self._reset.get(name)
+        patience = timedelta(seconds=self._settings.verify_interval)
+        return login if last is None or self._clock.now() - last >= patience else None
+
+    def _note_password(self, name: str, secret: ObservedSecret, trial: Trial) -> None:
+        if trial.wrong_password:
+            self._refused[name] = (secret.data.get("username", ""), secret.resource_version)
+            return
+        self._refused.pop(name, None)
+        if not trial.problem:
+            self._reset.pop(name, None)
+
     async def _try(self, tenant: Tenant, looked: "Look") -> None:
         names, secret, now = looked.desired.names, looked.observed.secret, self._clock.now()
         if secret is None or not secret.ours:
@@ -209,6 +237,11 @@ class IsolationWatch:
             self._servers, looked.address, looked.desired.layout, credentials=secret.data, registry=registry
         )
         self._wanted.discard(names.name)
+        role = looked.observed.catalogue.roles.get(secret.data.get("username", ""))
+        if role is None or role.expires:
+            # Of a password that has expired the server says the same.
+            trial = replace(trial, wrong_password=False)
+        self._note_password(names.name, secret, trial)
         self._tried[names.name] = tried_now(last, trial, inputs=inputs, now=now)
         self._metrics.isolation_checks.labels("log-in", _outcome(trial)).inc()
         self._metrics.isolation_checked.labels("log-in").set(now.timestamp())

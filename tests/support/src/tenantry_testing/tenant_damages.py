@@ -129,6 +129,11 @@ def _give_table_away(model: TenantModel) -> None:
     model.catalogue = replace(model.catalogue, table_owners={**model.catalogue.table_owners, "users": "postgres"})
 
 
+def _change_password(model: TenantModel) -> None:
+    if LOGIN in model.catalogue.roles:
+        model.passwords[LOGIN] = "by hand"
+
+
 def _rename_secret(model: TenantModel) -> None:
     model.desired = replace(model.desired, secret_name="renamed")
 
@@ -184,6 +189,7 @@ DAMAGES = (
     Damage("table given away", _give_table_away),
     _add("settings_elsewhere", (LOGIN, "", "work_mem"), (LOGIN, "postgres", "search_path")),
     _add("table_grants", Grant("users", NAMES.app, "SELECT (email)")),
+    Damage("password changed", _change_password),
     Damage("Secret deleted", _delete_secret),
     _edit_secret(password="hunter2"),
     _edit_secret(password=""),

@@ -70,6 +70,7 @@ class TenantModel:
         row = self.row if self.row is not None and self.row.state is not RowState.DELETED else None
         closed = {name for name, role in self.catalogue.roles.items() if not role.login}
         catalogue = from_outside(replace(self.catalogue, sessions=self.sessions & closed), self.desired)
+        tried = self.secret.data.get("username", "") if self.secret and not self.lets_in() else None
         return ObservedTenant(
             catalogue,
             row,
@@ -78,6 +79,7 @@ class TenantModel:
             sessions=self.sessions & {*self.names.logins},
             namespace=self.namespace.observe(),
             backup=self.backup,
+            refused_login=tried if tried in self.live_logins() else None,
         )
 
     @property
@@ -106,7 +108,7 @@ class TenantModel:
             do.RecordTenant: self._record,
             do.WriteSecret: self._write_secret,
             do.DeleteSecret: self._delete_secret,
-            do.SetPassword: self._set_password,
+            **dict.fromkeys((do.SetPassword, do.ResetPassword), self._set_password),
             do.Migrate: self._migrate,
             do.RetireLogin: self._retire,
             DropReader: self._retire,
@@ -133,9 +135,8 @@ class TenantModel:
 
     def drop_role(self, name: str) -> None:
         """Do what DROP ROLE does, after DROP OWNED."""
-        without = dict(self._catalogue_roles())
-        without.pop(name, None)
         held = self.catalogue
+        without = {one: role for one, role in held.roles.items() if one != name}
         self.catalogue = replace(
             held,
             roles=without,
@@ -156,9 +157,6 @@ class TenantModel:
             self.catalogue,
             roles={**self.catalogue.roles, name: replace(role, **changes)},  # type: ignore[arg-type]
         )
-
-    def _catalogue_roles(self) -> dict[str, Role]:
-        return dict(self.catalogue.roles)
 
     def _role(self, name: str) -> Role:
         if name not in self.catalogue.roles:
