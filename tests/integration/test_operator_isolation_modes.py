@@ -27,7 +27,8 @@ async def trial(world: TenantWorld, isolation: Isolation) -> Trial:
     address = await world.addresses.address("primary")
     secret = await world.secret("acme-database")
     layout = layout_of(TenantNames("acme"), isolation, server="primary", database=address.database)
-    return await try_log_in(world.servers, address, layout, credentials=secret, registry="tenantry")
+    who = {"login": secret["username"], "password": secret["password"]}
+    return await try_log_in(world.servers, address, layout, **who, registry="tenantry")
 
 
 async def said(world: TenantWorld, name: str = "acme") -> tuple[tuple[str, str] | None, str]:

@@ -48,7 +48,8 @@ async def trial(world: TenantWorld, name: str = "acme", *, isolation: Isolation 
     address = await world.addresses.address("primary")
     secret = await world.secret(f"{name}-database")
     layout = layout_of(TenantNames(name), isolation, server="primary", database=address.database)
-    return await try_log_in(world.servers, address, layout, credentials=secret, registry="tenantry")
+    who = {"login": secret["username"], "password": secret["password"]}
+    return await try_log_in(world.servers, address, layout, **who, registry="tenantry")
 
 
 async def test_a_new_tenant_is_verified_within_its_budget_and_tried_once(world: TenantWorld) -> None:

@@ -244,3 +244,29 @@ async def test_another_name_is_another_secret_in_the_same_namespace(world: Tenan
     await world.reconcile("acme")
     assert await world.secret(NAME, "acme") == {}
     world.login(await world.secret("renamed", "acme")).close()
+
+
+@pytest.mark.parametrize("way", ["immutable", "lingering", "another type"])
+async def test_one_that_nobody_can_change_is_made_anew_and_keeps_no_login(world: TenantWorld, way: str) -> None:
+    """Whoever may edit it may also have it refuse every other edit."""
+    before = await provisioned(world)
+    await world.kube.merge_patch(TENANTS, "acme", {"metadata": {"annotations": {api.ANNOTATION_ROTATE: "now"}}})
+    await world.reconcile("acme")
+    rotated = await world.secret(NAME, "acme")
+    world.login(before).close()
+    held = await secret_body(world)
+    planted = {key: held["metadata"][key] for key in ("name", "namespace", "annotations", "labels")}
+    planted["finalizers"] = ["example.com/linger"] if way == "lingering" else []
+    kind = "Opaque" if way == "another type" else held["type"]
+    body = {**held, "metadata": planted, "type": kind, "immutable": way != "another type"}
+    await world.kube.delete(SECRETS, NAME, namespace="acme")
+    await world.kube.create(SECRETS, {**body, "data": {**held["data"], "extra": "MQ=="}})
+    await world.apply_tenant("acme", namespace={}, credentials={"rotation": {"overlap": "0s"}})
+    await world.reconcile("acme")
+    assert world.condition(await world.tenant("acme"), "Ready") == ("True", "Provisioned")
+    assert await world.secret(NAME, "acme") == rotated
+    after = await secret_body(world)
+    assert (after["type"], after.get("immutable")) == (held["type"], None)
+    world.login(rotated).close()
+    assert world.fetch("SELECT FROM pg_roles WHERE rolname = %s", before["username"]) == []
+    await world.settle()

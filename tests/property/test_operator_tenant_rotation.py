@@ -501,3 +501,15 @@ def test_a_refusal_of_the_other_login_resets_no_password() -> None:
     scene.run()
     assert scene.model.lets_in()
     assert scene.plan().is_empty
+
+
+def test_an_old_login_is_closed_before_a_secret_is_written_that_may_refuse_it() -> None:
+    scene = fresh()
+    scene.want(rotate="now")
+    scene.run()
+    scene.put(extra="1")
+    scene.want(overlap=timedelta(0))
+    kinds = [type(action) for action in scene.plan().actions]
+    assert kinds == [do.CloseLogin, do.WriteSecret, do.RetireLogin]
+    scene.put(username=FIRST)
+    assert [type(action) for action in scene.plan().actions] == [do.WriteSecret, do.CloseLogin, do.RetireLogin]

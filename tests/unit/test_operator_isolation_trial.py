@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,8 +57,7 @@ async def tried(
     monkeypatch.setattr(trial, "_tried", sees)
     doors: Any = Doors(answers)
     layout = layout_of(TenantNames("acme"), isolation, server="primary", database="app")
-    credentials = {"username": "t_acme_login_a", "password": "x", "database": layout.database}
-    said = await try_log_in(doors, HERE, layout, credentials=credentials, registry="registry")
+    said = await try_log_in(doors, HERE, layout, login="t_acme_login_a", password="x", registry="registry")
     return said, doors.knocked
 
 
@@ -92,3 +92,20 @@ async def test_who_shares_a_database_knocks_at_no_other(monkeypatch: pytest.Monk
 async def test_a_refused_log_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     said, _ = await tried(monkeypatch, Isolation.DATABASE, {"t_acme": NO_ENTRY})
     assert said == Trial(problem="no", refused=True)
+
+
+@pytest.mark.parametrize("isolation", [Isolation.SCHEMA, Isolation.DATABASE, Isolation.POOLED])
+async def test_it_knocks_at_the_server_as_the_login_and_in_the_tenants_database(isolation: Isolation) -> None:
+    seen: list[ServerAddress] = []
+
+    class Door:
+        @asynccontextmanager
+        async def visit(self, _: ServerAddress, who: ServerAddress) -> AsyncIterator[None]:
+            seen.append(who)
+            raise REFUSED
+            yield
+
+    doors: Any = Door()
+    layout = layout_of(TenantNames("acme"), isolation, server="primary", database="app")
+    await try_log_in(doors, HERE, layout, login="t_acme_login_a", password="x", registry="registry")
+    assert seen == [replace(HERE, user="t_acme_login_a", password="x", database=layout.database)]

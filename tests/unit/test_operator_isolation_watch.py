@@ -12,21 +12,29 @@ from tenantry_crds import Lifecycle
 from tenantry_operator.clients.postgres import DatabaseError, ServerAddress, Servers
 from tenantry_operator.clients.sqlstate import Failure, FailureKind
 from tenantry_operator.metrics import Metrics
+from tenantry_operator.model.credentials import RotationNotes
 from tenantry_operator.model.exposure import Exposure, Trial, Way
 from tenantry_operator.model.isolation import Isolation, layout_of
 from tenantry_operator.model.names import TENANTS, TenantNames
 from tenantry_operator.model.pool import POOL_CUSTOMERS
 from tenantry_operator.model.tenant import PUBLIC, ObservedSecret
-from tenantry_operator.plan.actions import ResetPassword
+from tenantry_operator.plan.actions import ResetPassword, WriteSecret
 from tenantry_operator.plan.tenant_isolation import PATIENCE, RETRY, IsolationVerdict
 from tenantry_operator.reconcile import tenant_isolation
-from tenantry_operator.reconcile.tenant_isolation import IsolationWatch
+from tenantry_operator.reconcile.tenant_isolation import NOT_OURS, IsolationWatch
 from tenantry_operator.settings import OperatorSettings
 from tenantry_testing.fake_clock import FakeClock
 
 HERE = ServerAddress("primary", "db", 5432, "app", "operator_login", "x")
 ACME, BETA = TenantNames("acme"), TenantNames("beta")
-SECRET = ObservedSecret("acme-database", "tenantry-system", "uid", "1", ours=True, data={"username": "t_acme_login_a"})
+SECRET = ObservedSecret(
+    "acme-database",
+    "tenantry-system",
+    "uid",
+    "1",
+    ours=True,
+    data={"username": "t_acme_login_a", "password": "x", "database": "postgres", "host": "evil"},
+)
 LAYOUT = layout_of(ACME, Isolation.SCHEMA, server="primary", database="app")
 OF_ALL = {
     TENANTS: frozenset({Exposure(Way.SCHEMA, "shared", "postgres")}),
@@ -140,6 +148,10 @@ class Judged:
         self.before: frozenset[Exposure] = frozenset()
         self.after: frozenset[Exposure] = frozenset()
         self.verdict: IsolationVerdict | None = None
+        self.secret = SECRET
+        self.active = "t_acme_login_a"
+        self.undone: tuple[object, ...] = ()
+        self.who: list[tuple[object, object]] = []
         monkeypatch.setattr(tenant_isolation, "try_log_in", self.log_in)
         monkeypatch.setattr(self.asked.watch, "seen_by_pass", self.look)
         monkeypatch.setattr(Servers, "connection", self.connection)
@@ -154,8 +166,9 @@ class Judged:
         self.looks += 1
         return self.after
 
-    async def log_in(self, *_: object, **__: object) -> Trial:
+    async def log_in(self, *_: object, **given: object) -> Trial:
         self.tried += 1
+        self.who.append((given["login"], given["password"]))
         return self.trial
 
     def refused(self, *, version: str = "1") -> str | None:
@@ -173,12 +186,13 @@ class Judged:
                 catalogue=SimpleNamespace(
                     database=None, is_shut=False, roles={"t_acme_login_a": SimpleNamespace(expires=self.expires)}
                 ),
-                secret=SECRET,
+                secret=self.secret,
             ),
             address=HERE,
             facts="facts",
         )
-        plan: Any = SimpleNamespace(actions=done, held=())
+        rotation = SimpleNamespace(active=self.active)
+        plan: Any = SimpleNamespace(actions=(*done, *self.undone), held=(), rotation=rotation)
         actions: Any = done
         self.verdict = verdict = await self.asked.watch.judge(tenant, looked, plan=plan, done=actions, problem=None)
         self.said = "Unknown" if verdict is None or verdict.unknown else "True"
@@ -283,3 +297,31 @@ async def test_an_expired_password_is_no_other_one(monkeypatch: pytest.MonkeyPat
     judged.expires, judged.trial = True, Trial(problem="no", refused=True, wrong_password=True)
     await judged.judge()
     assert judged.refused() is None
+
+
+async def test_nobody_else_is_logged_in_as_than_the_active_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant may write a Secret in its own namespace: the operator's way to the server is not lent to it."""
+    judged = Judged(monkeypatch)
+    await judged.judge("made")
+    for named in ("postgres", "t_beta_login_a", "t_acme_login_b", "t_acme_owner", ""):
+        judged.secret = replace(SECRET, data={**SECRET.data, "username": named})
+        await judged.judge(after=RETRY.total_seconds())
+    judged.secret, judged.active = replace(SECRET, data={**SECRET.data, "username": "postgres"}), "postgres"
+    await judged.judge(after=RETRY.total_seconds())
+    assert judged.tried == 0
+    judged.secret, judged.active = SECRET, "t_acme_login_a"
+    await judged.judge(after=RETRY.total_seconds())
+    assert judged.who == [("t_acme_login_a", "x")]
+
+
+async def test_a_secret_that_was_to_be_written_and_was_not_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(monkeypatch)
+    await judged.judge("made")
+    notes = RotationNotes()
+    judged.undone = (WriteSecret(name="s", namespace="n", login="t_acme_login_a", notes=notes, reason="it is wrong"),)
+    await judged.judge()
+    assert judged.tried == 0
+    assert await judged.judge(after=PATIENCE.total_seconds()) == NOT_OURS, "what is not tried is not verified"
+    judged.undone = ()
+    assert await judged.judge(after=RETRY.total_seconds()) == ""
+    assert judged.tried == 1

@@ -4,11 +4,14 @@ import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tenantry_crds import names
-from tenantry_operator.clients.kube import SECRETS, Forbidden, Kube, RawObject
+from tenantry_operator.clients.kube import SECRETS, Forbidden, Invalid, Kube, RawObject
 from tenantry_operator.model.credentials import RotationNotes, write_time
 from tenantry_operator.model.tenant import ObservedSecret
+
+TYPE: Final = "servicebinding.io/postgresql"
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,40 @@ async def write_secret(
     `again` says after how many seconds a write that is not allowed is tried once more. Raises AlreadyExists when
     somebody made one by the name meanwhile, Conflict when it was changed.
     """
-    body, write = _body(wanted), kube.create
-    if observed is not None:
-        body["metadata"] |= {"resourceVersion": observed.resource_version, "uid": observed.uid}
-        write = kube.replace
     for pause in again:
         try:
-            return _without_data(await write(SECRETS, body))
+            return await _write(kube, wanted, observed)
         except Forbidden:
             await asyncio.sleep(pause)
-    return _without_data(await write(SECRETS, body))
+    return await _write(kube, wanted, observed)
+
+
+async def _write(kube: Kube, wanted: WantedSecret, observed: ObservedSecret | None) -> RawObject:
+    body = _body(wanted)
+    if observed is None:
+        return _without_data(await kube.create(SECRETS, body))
+    this = {"resourceVersion": observed.resource_version, "uid": observed.uid}
+    try:
+        return _without_data(await kube.replace(SECRETS, body | {"metadata": body["metadata"] | this}))
+    except Invalid:
+        if not await _make_way(kube, observed):
+            raise
+    return _without_data(await kube.create(SECRETS, body))
+
+
+async def _make_way(kube: Kube, observed: ObservedSecret) -> bool:
+    """Delete the very Secret that was observed, if it is one that nobody can change; say whether it is gone."""
+    there = await kube.get(SECRETS, observed.name, namespace=observed.namespace)
+    if there is None or there["metadata"]["resourceVersion"] != observed.resource_version:
+        return False
+    if not there.get("immutable") and there.get("type") == TYPE:
+        return False
+    if there["metadata"].pop("finalizers", None):
+        # Whoever can make it immutable can also have it linger.
+        there = await kube.replace(SECRETS, there)
+    version = there["metadata"]["resourceVersion"]
+    await kube.delete(SECRETS, observed.name, namespace=observed.namespace, uid=observed.uid, version=version)
+    return True
 
 
 def _without_data(written: RawObject) -> RawObject:
@@ -58,7 +85,7 @@ def _body(wanted: WantedSecret) -> RawObject:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": "servicebinding.io/postgresql",
+        "type": TYPE,
         "metadata": {
             "name": wanted.name,
             "namespace": wanted.namespace,

@@ -285,12 +285,12 @@ class Kube:
         return await self._call("PATCH", path, body=changes, query=_MANAGED, content_type=MERGE_PATCH)
 
     async def delete(
-        self, resource: Resource, name: str, *, namespace: str | None = None, uid: str | None = None
+        self, resource: Resource, name: str, *, namespace: str | None = None, uid: str | None = None, version: str = ""
     ) -> bool:
-        """Delete; say False when it was gone already. With ``uid``: only that very object, or Conflict."""
+        """Delete; say False when it was gone already. With ``uid`` and ``version``: only that very one, or Conflict."""
         body: RawObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid is not None:
-            body["preconditions"] = {"uid": uid}
+            body["preconditions"] = {"uid": uid} | ({"resourceVersion": version} if version else {})
         try:
             await self._call("DELETE", resource.path(name, namespace=namespace), body=body)
             return True

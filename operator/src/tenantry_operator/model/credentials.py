@@ -58,6 +58,7 @@ def read_time(text: str | None) -> datetime | None:
     """Return the time that an annotation tells; None when it tells none."""
     try:
         moment = datetime.fromisoformat(text or "")
-    except ValueError:
+        # Near the ends of the calendar there are times that cannot be told in UTC.
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else None

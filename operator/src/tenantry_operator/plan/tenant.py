@@ -14,7 +14,7 @@ from tenantry_operator.model.tenant import (
     RowState,
 )
 from tenantry_operator.plan import tenant_lifecycle as lifecycle
-from tenantry_operator.plan.actions import RecordTenant, TenantAction, WriteMarker
+from tenantry_operator.plan.actions import CloseLogin, RecordTenant, TenantAction, WriteMarker
 from tenantry_operator.plan.status import Problem
 from tenantry_operator.plan.tenant_adoption import drop_begun, whose
 from tenantry_operator.plan.tenant_backup import allowed_by, backup_ended, backup_step
@@ -33,7 +33,14 @@ from tenantry_operator.plan.tenant_extensions import extension_actions, extensio
 from tenantry_operator.plan.tenant_namespace import namespace_actions, namespace_problem, namespace_waited_for
 from tenantry_operator.plan.tenant_reader import is_to_go, reader_dropped
 from tenantry_operator.plan.tenant_reporting import sort_out
-from tenantry_operator.plan.tenant_rotation import Rotation, as_before, decide_rotation, ending_actions, left_alone
+from tenantry_operator.plan.tenant_rotation import (
+    Rotation,
+    as_before,
+    decide_rotation,
+    ending_actions,
+    is_still_named,
+    left_alone,
+)
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
 from tenantry_operator.plan.tenant_secret_place import credentials_barred, opened_first, opening_actions
 
@@ -192,13 +199,16 @@ def _presence_actions(desired: DesiredTenant, observed: ObservedTenant, rotation
     if observed.catalogue.is_shut:
         return [*first, *_ways_in(desired, observed.catalogue, identity=identity)]
     actions: list[TenantAction] = [*first, *_server_actions(desired, observed, rotation, identity=identity)]
+    ending = list(ending_actions(desired.names, observed.catalogue, rotation))
+    # A Secret that cannot be written keeps no old login open.
+    closing = [one for one in ending if isinstance(one, CloseLogin) and not is_still_named(observed, rotation)]
+    actions += closing
     if lifecycle.is_archived(desired):
         actions += lifecycle.archived_secrets(desired, observed)
     elif credentials_barred(desired, observed) is None:
         actions += secret_actions(desired, observed, rotation)
     actions += lifecycle.last_records(desired, observed, first, identity=identity)
-    actions += ending_actions(desired.names, observed.catalogue, rotation)
-    return actions
+    return [*actions, *(one for one in ending if one not in closing)]
 
 
 def _ways_in(desired: DesiredTenant, catalogue: Catalogue, *, identity: str) -> list[TenantAction]:

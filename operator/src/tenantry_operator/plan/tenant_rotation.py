@@ -142,6 +142,12 @@ def active_login(names: TenantNames, catalogue: Catalogue, memory: ObservedSecre
     return max(there, key=lambda role: role.oid).name if there else names.logins[0]
 
 
+def is_still_named(observed: ObservedTenant, rotation: Rotation) -> bool:
+    """Whether a Secret names the login that goes now, by a hand: then it is put right before."""
+    known = (observed.secret, *observed.stale_secrets)
+    return any(secret is not None and secret.data.get("username") == rotation.ended for secret in known)
+
+
 def ending_actions(names: TenantNames, catalogue: Catalogue, rotation: Rotation) -> Iterator[TenantAction]:
     """Let nobody in by the login that goes, end its sessions, and drop it."""
     if rotation.ended is not None:

@@ -20,7 +20,7 @@ from tenantry_operator.model.tenant import PUBLIC, ObservedSecret
 from tenantry_operator.observe.isolation import read_shared_ways, read_ways
 from tenantry_operator.observe.pool import observe_pool
 from tenantry_operator.observe.trial import try_log_in
-from tenantry_operator.plan.actions import ResetPassword, TenantAction
+from tenantry_operator.plan.actions import ResetPassword, TenantAction, WriteSecret
 from tenantry_operator.plan.pool import plan_pool
 from tenantry_operator.plan.pool_isolation import pool_ways
 from tenantry_operator.plan.status import Problem
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 3
 """Log-ins that one sweep asks for though nothing changed. With many tenants a round takes longer than the interval."""
+
+
+NOT_OURS: Final = "the Secret does not say what it should, so that nobody logs in with it"
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ class IsolationWatch:
                 self._refused.pop(names.name, None)
                 self._reset[names.name] = self._clock.now()
         elif is_active and (problem is None or problem.lasting):
-            await self._try(tenant, looked)
+            await self._try(tenant, looked, plan)
         tried = self._tried.get(names.name)
         ways = await self._seen_after(looked) if done else looked.observed.ways
         undone = [action for action in (*plan.actions, *plan.held) if action not in done]
@@ -223,7 +226,7 @@ class IsolationWatch:
         if not trial.problem:
             self._reset.pop(name, None)
 
-    async def _try(self, tenant: Tenant, looked: "Look") -> None:
+    async def _try(self, tenant: Tenant, looked: "Look", plan: Plan) -> None:
         names, secret, now = looked.desired.names, looked.observed.secret, self._clock.now()
         if secret is None or not secret.ours:
             return
@@ -232,10 +235,17 @@ class IsolationWatch:
         inputs = (looked.facts, looked.observed.ways, secret.resource_version)
         if not is_trial_due(last, inputs=inputs, now=now, asked=asked):
             return
-        registry = self._settings.registry_database
-        trial = await try_log_in(
-            self._servers, looked.address, looked.desired.layout, credentials=secret.data, registry=registry
-        )
+        trial = Trial(problem=NOT_OURS)
+        login = trusted_login(names, secret, plan)
+        if login is not None:
+            trial = await try_log_in(
+                self._servers,
+                looked.address,
+                looked.desired.layout,
+                login=login,
+                password=secret.data.get("password", ""),
+                registry=self._settings.registry_database,
+            )
         self._wanted.discard(names.name)
         role = looked.observed.catalogue.roles.get(secret.data.get("username", ""))
         if role is None or role.expires:
@@ -252,6 +262,18 @@ class IsolationWatch:
         for hole in self._holes[name] - known:
             self._metrics.isolation_holes.labels(hole.kind).inc()
         self._metrics.isolation_checks.labels("catalogue", "broken" if holes else "held").inc()
+
+
+def trusted_login(names: TenantNames, secret: ObservedSecret, plan: Plan) -> str | None:
+    """Name the login that may be tried with the Secret's password; None while the Secret is not as it should be.
+
+    Where tenants may write it, a Secret could have us try anybody's password, past what keeps them from the server.
+    """
+    login = secret.data.get("username", "")
+    active = plan.rotation.active if plan.rotation is not None else None
+    if login not in names.logins or login != active:
+        return None
+    return None if any(isinstance(action, WriteSecret) for action in plan.actions) else login
 
 
 def _outcome(trial: Trial) -> str:
