@@ -12,6 +12,7 @@ import pytest
 
 from tenantry_migrations import TENANT
 from tenantry_migrations.scripts import TENANT_SCRIPTS
+from tenantry_operator.backup import numbering
 from tenantry_operator.backup.orders import BackupError
 from tenantry_operator.backup.store import digest
 from tenantry_operator.model.isolation import Isolation
@@ -78,8 +79,20 @@ def add_notes(place: BackupPlace, schema: str, tenant: str, count: int) -> list[
     return [number for (number,) in place.fetch(add, tenant, count)]
 
 
+def numbered(place: BackupPlace, path: str, highest: int) -> None:
+    """Forge a backup of one note, which has that number."""
+    manifest, rows = (place.folder / "volume" / path / name for name in ("manifest.json", "notes.copy.gz"))
+    rows.write_bytes(gzip.compress(f"{highest}\t{place.id}\n".encode()))
+    told = json.loads(manifest.read_text())
+    [notes] = [one for one in told["tables"] if one["table"] == "notes"]
+    notes["file"] |= {"size": rows.stat().st_size, "sha256": digest(rows)}
+    hashed = "SELECT hashtextextended(textin(record_out(ROW(%s::bigint, %s::uuid))), 0)"
+    notes["content"] = f"1 {place.fetch(hashed, highest, place.id)[0][0]}"
+    manifest.write_text(json.dumps(told))
+
+
 @pytest.mark.usefixtures("history")
-def test_rows_are_brought_to_the_revision_of_the_pool(place: BackupPlace) -> None:
+def test_rows_are_brought_to_the_revision_of_the_pool(place: BackupPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     place.provision(Isolation.POOLED)
     for tenant in (place.id, BETA):
         add_users(place, "tenantry_pool", tenant, 3)
@@ -95,9 +108,12 @@ def test_rows_are_brought_to_the_revision_of_the_pool(place: BackupPlace) -> Non
     assert place.fetch("SELECT DISTINCT display_name = 'was ' || email FROM tenantry_pool.users") == [(True,)]
     assert place.fetch("SELECT count(*) FROM tenantry_pool.users") == [(6,)]
     assert place.fetch("SELECT datname FROM pg_database WHERE datname ~ 'scratch'") == []
-    assert place.fetch("SELECT name, version, state FROM tenantry.tenants", database="tenantry") == [
-        ("acme", EXPAND, "released")
-    ]
+    recorded = "SELECT name, version, state FROM tenantry.tenants"
+    assert place.fetch(recorded, database="tenantry") == [("acme", EXPAND, "released")]
+    # As when it was killed before it told the registry: it is at the pool's revision, and not at the backup's.
+    place.fetch("DELETE FROM tenantry.tenants RETURNING id", database="tenantry")
+    place.restore()
+    assert place.fetch(recorded, database="tenantry") == [("acme", EXPAND, "released")]
 
     assert add_notes(place, "tenantry_pool", place.id, 3) == [1, 2, 3]
     _, path = place.dump(Isolation.POOLED)
@@ -109,10 +125,44 @@ def test_rows_are_brought_to_the_revision_of_the_pool(place: BackupPlace) -> Non
     place.restore(path)
     assert add_notes(place, "tenantry_pool", BETA, 1) == [4]
     place.drop()
+    # The next number that it gives is that of a row that comes.
+    place.execute("DELETE FROM tenantry_pool.notes", "ALTER SEQUENCE tenantry_pool.notes_id_seq RESTART WITH 3")
+    place.restore(path)
+    assert add_notes(place, "tenantry_pool", BETA, 1) == [4]
+    place.drop()
     # It goes forwards only.
     assert add_notes(place, "tenantry_pool", BETA, 3) == [5, 6, 7]
     place.restore(path)
     assert add_notes(place, "tenantry_pool", BETA, 1) == [8]
+
+    # Nobody takes the numbers of all others with a row that he forged.
+    for highest in (2**63 - 1, 8 + 2**40 + 1):
+        place.drop()
+        numbered(place, path, highest)
+        with pytest.raises(BackupError, match=f"goes up to {highest}, and tenantry_pool.notes_id_seq"):
+            place.restore(path, unrecorded=True)
+    assert add_notes(place, "tenantry_pool", BETA, 1) == [9]
+
+    hold = numbering.hold
+
+    def raced(connection: psycopg.Connection, sequence: str) -> None:
+        # Another tenant takes numbers after it was seen that the sequence is behind, and then none before the end.
+        place.fetch("SELECT nextval(%s) FROM generate_series(1, 4)", sequence)
+        hold(connection, sequence)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            place.execute("SET lock_timeout TO '100ms'", f"SELECT nextval('{sequence}')")
+
+    place.drop()
+    numbered(place, path, 11)
+    monkeypatch.setattr(numbering, "BRIEFLY", "SET LOCAL lock_timeout TO '100ms'")
+    with place.postgres.connect("app") as other:
+        other.autocommit = False
+        other.execute("SELECT nextval('tenantry_pool.notes_id_seq')")
+        with pytest.raises(BackupError, match="a transaction open that has taken a number from"):
+            place.restore(path, unrecorded=True)
+    monkeypatch.setattr(numbering, "hold", raced)
+    place.restore(path, unrecorded=True)
+    assert add_notes(place, "tenantry_pool", BETA, 1) == [15]
 
 
 @pytest.mark.usefixtures("history")

@@ -17,7 +17,7 @@ from tenantry_crds.absent import deletion_policy
 from tenantry_crds.tenant import TenantSpec
 from tenantry_migrations import TENANT
 from tenantry_operator.backup import dump as dumping
-from tenantry_operator.backup.__main__ import main
+from tenantry_operator.backup.__main__ import _store, main
 from tenantry_operator.backup.bucket import BucketStore
 from tenantry_operator.backup.bucket_client import explain
 from tenantry_operator.backup.content import check_same
@@ -34,7 +34,7 @@ from tenantry_operator.backup.orders import (
 from tenantry_operator.backup.programs import Client
 from tenantry_operator.backup.recorded import check_path
 from tenantry_operator.backup.restore import _layout
-from tenantry_operator.backup.store import MANIFEST, VolumeStore
+from tenantry_operator.backup.store import MANIFEST, VolumeStore, take
 from tenantry_operator.cli.doctor_backups import claim_line, claims_named, secret_line, secrets_named
 from tenantry_operator.cli.doctor_checks import Level
 from tenantry_operator.cli.failure import CommandFailed
@@ -261,8 +261,12 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**{**values, **changes})
 
 
+def volume_in(folder: Path, near: str = ".near") -> VolumeStore:
+    return VolumeStore(folder, "volume://backups", folder / near)
+
+
 def test_a_backup_never_writes_over_another_one(tmp_path: Path) -> None:
-    store = VolumeStore(tmp_path, "volume://backups")
+    store = volume_in(tmp_path)
     folder = store.begin("acme/uid-1/1")
     (folder / "t_acme.dump").write_bytes(b"rows")
     kept = store.keep("acme/uid-1/1", "t_acme.dump")
@@ -281,13 +285,19 @@ def test_a_backup_never_writes_over_another_one(tmp_path: Path) -> None:
 
 
 def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
-    store = VolumeStore(tmp_path, "volume://backups")
+    store = volume_in(tmp_path)
     folder = store.begin("acme/uid-1/1")
     (folder / "t_acme.dump").write_bytes(b"rows")
     kept = store.keep("acme/uid-1/1", "t_acme.dump")
-    (folder / "t_acme.dump").write_bytes(b"rowz")
-    with pytest.raises(BackupError, match="checksum differs"):
-        store.fetch("acme/uid-1/1", kept)
+    read = store.fetch("acme/uid-1/1", kept)
+    for content in (b"rowz", b"row", b"rows and more"):
+        (folder / "t_acme.dump").write_bytes(content)
+        # What was looked at is what is read, whatever somebody does to the volume in between.
+        assert store.fetch("acme/uid-1/1", kept) == read
+        assert read.read_bytes() == b"rows"
+        with pytest.raises(BackupError, match="checksum differs"):
+            volume_in(tmp_path, ".fresh").fetch("acme/uid-1/1", kept)
+        assert [one for one in (tmp_path / ".fresh").rglob("*") if one.is_file()] == []
     with pytest.raises(BackupError, match="lacks"):
         store.fetch("acme/uid-1/1", KeptFile(name="s_acme.dump", size=1, sha256=""))
 
@@ -295,12 +305,12 @@ def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["..", "../elsewhere", "acme/../../elsewhere", ""])
 def test_nothing_outside_of_the_volume_is_read(tmp_path: Path, path: str) -> None:
     with pytest.raises(BackupError, match="outside"):
-        VolumeStore(tmp_path, "volume://backups").manifest(path)
+        volume_in(tmp_path).manifest(path)
 
 
 @pytest.mark.parametrize("name", ["../2/t_acme.dump", "/etc/passwd", "..", ".manifest.json", "a/b", "a\n", ""])
 def test_a_manifest_that_names_what_is_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    store, path = VolumeStore(tmp_path, "volume://backups"), "acme/uid-1/1"
+    store, path = volume_in(tmp_path), "acme/uid-1/1"
     store.begin(path)
     whole = manifest().model_dump(mode="json", by_alias=True)
     table = {"table": "users", "columns": [], "file": {"name": name, "size": 1, "sha256": ""}, "content": ""}
@@ -311,7 +321,7 @@ def test_a_manifest_that_names_what_is_elsewhere_is_refused(tmp_path: Path, name
 
 
 def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
-    store = VolumeStore(tmp_path, "volume://backups")
+    store = volume_in(tmp_path)
     for path in ("acme/a/20260101T000000Z-1", "acme/a/20260103T000000Z-1", "acme/a/20260102T000000Z-1"):
         store.begin(path)
         store.finish(path, manifest())
@@ -323,7 +333,7 @@ def test_the_newest_backup_is_that_of_the_latest_time(tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
-    store, path = VolumeStore(tmp_path, "volume://backups"), "acme/uid-1/1"
+    store, path = volume_in(tmp_path), "acme/uid-1/1"
     store.begin(path)
     store.finish(path, manifest(format=1))
     with pytest.raises(BackupError, match="is of format 1, and this version restores format 2"):
@@ -374,6 +384,21 @@ def test_a_manifest_that_asks_for_more_than_a_tenant_has_is_refused(forged: dict
     with pytest.raises(BackupError, match=said):
         _layout(RESTORE, manifest(**told))
     _layout(RESTORE, manifest(extensions=[["citext", "extensions"]]))
+
+
+def test_no_more_is_taken_than_was_kept(tmp_path: Path) -> None:
+    kept, blocks = KeptFile(name="rows", size=4, sha256=""), iter((b"rows", b"more", b"and more"))
+    with pytest.raises(BackupError, match="checksum differs"):
+        take(blocks, kept, tmp_path / "rows", where="volume://backups")
+    assert [*blocks] == [b"and more"]
+
+
+def test_a_pod_reads_its_own_copy_of_what_is_on_the_volume(tmp_path: Path) -> None:
+    place = {"TENANTRY_PLACE": "volume://backups", "TENANTRY_ROOT": str(tmp_path / "volume")}
+    store = _store({**place, "TENANTRY_WORK": str(tmp_path / "work")})
+    (store.begin("acme/uid-1/1") / "rows").write_bytes(b"rows")
+    read = store.fetch("acme/uid-1/1", store.keep("acme/uid-1/1", "rows"))
+    assert read.is_relative_to(tmp_path / "work")
 
 
 def test_what_lies_beside_the_attempts_in_a_bucket_stays(tmp_path: Path) -> None:
@@ -511,7 +536,7 @@ def without_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dump_to(folder: Path, order: DumpOrder = ORDER) -> list[str]:
-    store = VolumeStore(folder, "volume://backups")
+    store = volume_in(folder)
     reach, client = MagicMock(session=nothing), MagicMock()
     dumping.dump(
         order, reach=reach, registry=reach, store=store, client=client, work=folder, unique="1", say=lambda _: None

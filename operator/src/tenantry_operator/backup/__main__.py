@@ -2,7 +2,7 @@
 
 What it is told is in the environment: TENANTRY_ORDER (JSON), TENANTRY_SECRETS (a folder with one for each server, and
 for the bucket), TENANTRY_ROOT (the mounted volume) or TENANTRY_BUCKET (JSON), TENANTRY_PLACE (what it is called),
-TENANTRY_WORK (a folder of the pod's; with a bucket, backups pass through it). Ends with 0 only when all is done and was
+TENANTRY_WORK (a folder of the pod's; backups pass through it). Ends with 0 only when all is done and was
 seen to be right; its last word is in TENANTRY_TERMINATION_LOG.
 """
 
@@ -83,16 +83,16 @@ def _restore(environment: Mapping[str, str]) -> str:
 
 
 def _store(environment: Mapping[str, str]) -> Store:
-    place = environment["TENANTRY_PLACE"]
+    place, near = environment["TENANTRY_PLACE"], Path(environment["TENANTRY_WORK"], "backups")
     if "TENANTRY_BUCKET" not in environment:
-        return VolumeStore(Path(environment["TENANTRY_ROOT"]), place)
+        return VolumeStore(Path(environment["TENANTRY_ROOT"]), place, near)
     # Only here: a pod that has a volume does not carry the client.
     from tenantry_operator.backup.bucket import BucketStore  # noqa: PLC0415
     from tenantry_operator.backup.bucket_client import Bucket  # noqa: PLC0415
 
     order = BucketOrder.model_validate_json(environment["TENANTRY_BUCKET"])
     bucket = Bucket(order, Path(environment["TENANTRY_SECRETS"], "bucket"))
-    return BucketStore(bucket, place, Path(environment["TENANTRY_WORK"], "backups"))
+    return BucketStore(bucket, place, near)
 
 
 def _login(environment: Mapping[str, str], name: str) -> Login:

@@ -7,13 +7,22 @@ import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from tenantry_operator.backup.bucket_client import Bucket, BucketRefused
 from tenantry_operator.backup.orders import BackupError, KeptFile, Manifest
-from tenantry_operator.backup.store import MANIFEST, check_file, digest, folder_below, newest_of, read_manifest
+from tenantry_operator.backup.store import (
+    MANIFEST,
+    differs,
+    digest,
+    folder_below,
+    is_kept,
+    lacks,
+    newest_of,
+    read_manifest,
+    take,
+)
 
 BEGUN: Final = "begun"
 """An empty object that shows that the bucket can be written to, before anything is dumped."""
@@ -68,7 +77,8 @@ class BucketStore:
         found = self._at(path) / file.name
         if not found.exists():
             self._fetch(path, file, found)
-        check_file(found, file, where=f"{self.place}/{path}")
+        if not is_kept(found, file):
+            raise differs(file, where=f"{self.place}/{path}")
         return found
 
     def manifest(self, path: str) -> tuple[Manifest, str]:
@@ -83,18 +93,11 @@ class BucketStore:
 
     def _fetch(self, path: str, kept: KeptFile, file: Path) -> None:
         """Write to the file what the bucket has. Raises BackupError when that is not what was kept."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        found, size = sha256(), 0
+        where = f"{self.place}/{path}"
         try:
-            with file.open("wb") as opened:
-                for block in self.bucket.read(f"{path}/{kept.name}"):
-                    found.update(block)
-                    size += opened.write(block)
+            take(self.bucket.read(f"{path}/{kept.name}"), kept, file, where=where)
         except FileNotFoundError as error:
-            raise BackupError(f"{self.place}/{path} lacks {kept.name}") from error
-        if (size, found.hexdigest()) != (kept.size, kept.sha256):
-            file.unlink()
-            raise BackupError(f"{self.place}/{path}/{kept.name} is not what was written: its size or checksum differs")
+            raise lacks(kept, where=where) from error
 
     def _is_removed(self, names: Iterable[str]) -> bool:
         try:

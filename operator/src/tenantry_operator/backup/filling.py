@@ -29,12 +29,13 @@ def fill(
 ) -> list[str]:  # fmt: skip
     """Restore the backup into the database; return what could not be granted. Raises BackupError.
 
-    `rows_in` is where the files of the tables are, if elsewhere; `loaded` is called in the transaction that puts rows
-    into a pool.
+    `rows_in` is where the files of the tables are, if elsewhere; `loaded`, of which a trial has none, is called in the
+    transaction that puts rows into a pool.
     """
     with reach.session(database, autocommit=False) as connection:
-        _put_rows(connection, manifest, path, rows_in or store)
-        if loaded is not None and manifest.isolation == Isolation.POOLED:
+        shared = loaded is not None and manifest.isolation == Isolation.POOLED
+        _put_rows(connection, manifest, path, rows_in or store, shared=shared)
+        if loaded is not None and shared:
             loaded(connection)
         connection.commit()
     refused = []
@@ -68,7 +69,7 @@ def compare(manifest: Manifest, *, database: str, reach: Reach) -> None:
         connection.rollback()
 
 
-def _put_rows(connection: Connection, manifest: Manifest, path: str, store: Store) -> None:
+def _put_rows(connection: Connection, manifest: Manifest, path: str, store: Store, *, shared: bool) -> None:
     if manifest.isolation == Isolation.POOLED:
         # Nobody moves the pool before they are in.
         if (found := pool_revision(connection, keep=True)) != manifest.revision:
@@ -79,4 +80,4 @@ def _put_rows(connection: Connection, manifest: Manifest, path: str, store: Stor
         return
     else:
         lay_schema(connection, manifest)
-    load_tables(connection, manifest, path, store)
+    load_tables(connection, manifest, path, store, shared=shared)

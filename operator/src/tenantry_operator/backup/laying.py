@@ -82,7 +82,7 @@ def moved_to(
         ) from error
     say(f"the rows are brought from revision {manifest.revision} to {revision}, where the pool is")
     shutil.rmtree(work / MOVED, ignore_errors=True)
-    near = VolumeStore(work / MOVED, "the pod")
+    near = VolumeStore(work / MOVED, "the pod", work / MOVED)
     folder = near.begin(path)
     name, mark = scratch_name(manifest.uid), scratch_mark(manifest.uid, manifest.installation)
     like = reach.server.database

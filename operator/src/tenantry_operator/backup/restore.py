@@ -89,7 +89,7 @@ def restore(
                       loaded=loaded, say=say)  # fmt: skip
             _release(connection, layout, done)
             with registry.session() as rows:
-                _record(rows, order, manifest, layout=layout, login=login)
+                _record(rows, connection, order, manifest, layout=layout, login=login)
     say(f"restored {manifest.rows} rows with the tenant id {manifest.id}; a Tenant of the name adopts them")
     return manifest
 
@@ -154,7 +154,7 @@ def _is_done(
     if held is not None and (held[0] != order.tenant or held[1] not in ("released", "deleted")):
         raise BackupError(_another(manifest, f"{held[0]}: {held[1]}"))
     if released and row is None:
-        _record(rows, order, manifest, layout=layout, login=_login(rows, order))
+        _record(rows, connection, order, manifest, layout=layout, login=_login(rows, order))
     return released
 
 
@@ -257,7 +257,9 @@ def _comment(connection: Connection, role: str, text: str) -> None:
     connection.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role), sql.Literal(text)))
 
 
-def _record(rows: Connection, order: RestoreOrder, manifest: Manifest, *, layout: Layout, login: str) -> None:
+def _record(
+    rows: Connection, connection: Connection, order: RestoreOrder, manifest: Manifest, *, layout: Layout, login: str
+) -> None:
     values = {
         "id": manifest.id,
         "tenant": order.tenant,
@@ -267,7 +269,8 @@ def _record(rows: Connection, order: RestoreOrder, manifest: Manifest, *, layout
         "schema": layout.services.schema,
         "isolation": manifest.isolation,
         "login": login,
-        "version": manifest.revision,
+        # The pool's own: it may be at a later one than the backup.
+        "version": pool_revision(connection) if layout.is_pooled else manifest.revision,
     }
     if rows.execute(RECORD, values).rowcount != 1:
         raise BackupError(_another(manifest, "a tenant that is there"))

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry_migrations import TENANT_ID, VERSION_TABLE, version_query
+from tenantry_operator.backup.numbering import count_on, put_aside
 from tenantry_operator.backup.orders import BackupError, KeptSequence, KeptTable, Manifest
 from tenantry_operator.backup.sayings import told_of
 from tenantry_operator.backup.servers import Connection, Reach
@@ -42,12 +43,6 @@ ORDER BY c.oid
 SEQUENCES: Final[LiteralString] = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind = 'S' ORDER BY c.relname
-"""
-
-NUMBERED: Final[LiteralString] = """
-SELECT attname, pg_get_serial_sequence(%(table)s, attname) FROM pg_attribute
-WHERE attrelid = %(table)s::regclass AND attname = ANY (%(columns)s)
-AND pg_get_serial_sequence(%(table)s, attname) IS NOT NULL
 """
 
 COLUMNS: Final[LiteralString] = """
@@ -123,10 +118,10 @@ def write_tables(connection: Connection, rows: Rows, folder: Path) -> Iterator[t
         yield table, columns, _content(connection, rows, table, columns), file
 
 
-def load_tables(connection: Connection, manifest: Manifest, path: str, store: Store) -> None:
+def load_tables(connection: Connection, manifest: Manifest, path: str, store: Store, *, shared: bool = False) -> None:
     """Put the rows where they belong, in the transaction that is open, and see that they are those of the backup.
 
-    Raises BackupError.
+    `shared` says that it is a pool in which others are. Raises BackupError.
     """
     rows = rows_of(manifest)
     reach_rows(connection, rows)
@@ -145,8 +140,12 @@ def load_tables(connection: Connection, manifest: Manifest, path: str, store: St
             connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(puts)))
     except psycopg.errors.IntegrityError as error:
         raise BackupError(f"schema {rows.schema} does not take the rows: {told_of(error)}") from error
-    _count_on(connection, manifest, rows)
+    if rows.tenant is None:
+        _count_as(connection, manifest, rows)
     compare_tables(connection, manifest)
+    if rows.tenant is not None:
+        # Last: others who number a row wait from here until the transaction ends.
+        count_on(connection, rows.schema, manifest.tables, shared=shared)
 
 
 def compare_tables(connection: Connection, manifest: Manifest) -> None:
@@ -297,27 +296,13 @@ def _empty(connection: Connection, rows: Rows, manifest: Manifest) -> None:
         connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
 
 
-def _count_on(connection: Connection, manifest: Manifest, rows: Rows) -> None:
-    """Have sequences go on behind what was put there. Those of a pool are everybody's, and go forwards only."""
-    if rows.tenant is None:
-        if differs := {*manifest.sequences} ^ {*sequences_of(connection, rows)}:
-            raise BackupError(f"{', '.join(sorted(differs))}: the sequences of the backup are not those of the schema")
-        for name, kept in manifest.sequences.items():
-            where = sql.Identifier(rows.schema, name).as_string(connection)
-            connection.execute("SELECT setval(%s::regclass, %s, %s)", (where, kept.last, kept.called))
-        return
-    for number, kept_table in enumerate(manifest.tables):
-        where = sql.Identifier(rows.schema, kept_table.table).as_string(connection)
-        asked = {"table": where, "columns": [*kept_table.columns]}
-        for column, sequence in connection.execute(NUMBERED, asked).fetchall():
-            query = sql.SQL(
-                "SELECT setval({}::regclass, m) FROM (SELECT max({})::bigint FROM {}) AS kept(m) "
-                "WHERE m > (SELECT last_value FROM {})"
-            )
-            kept_rows = sql.Identifier("pg_temp", f"kept_{number}")
-            # Its name comes quoted from the catalogue.
-            counter = sql.SQL(sequence)
-            connection.execute(query.format(sql.Literal(sequence), sql.Identifier(column), kept_rows, counter))
+def _count_as(connection: Connection, manifest: Manifest, rows: Rows) -> None:
+    """Have the sequences of a schema of its own go on as they were."""
+    if differs := {*manifest.sequences} ^ {*sequences_of(connection, rows)}:
+        raise BackupError(f"{', '.join(sorted(differs))}: the sequences of the backup are not those of the schema")
+    for name, kept in manifest.sequences.items():
+        where = sql.Identifier(rows.schema, name).as_string(connection)
+        connection.execute("SELECT setval(%s::regclass, %s, %s)", (where, kept.last, kept.called))
 
 
 def _check_none(connection: Connection, manifest: Manifest, rows: Rows) -> None:
@@ -330,7 +315,7 @@ def _check_none(connection: Connection, manifest: Manifest, rows: Rows) -> None:
 
 def _fetch_into(connection: Connection, rows: Rows, number: int, kept: KeptTable, file: Path) -> None:
     """Read the file into a table of this session: COPY does not write where row security stands guard."""
-    where = sql.Identifier("pg_temp", f"kept_{number}")
+    where = put_aside(number)
     names = sql.SQL(", ").join(map(sql.Identifier, kept.columns))
     like = sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WHERE false")
     connection.execute(like.format(where, names, sql.Identifier(rows.schema, kept.table)))
@@ -343,7 +328,7 @@ def _put(rows: Rows, number: int, kept: KeptTable) -> sql.Composed:
     """Insert them with the keys that they had, also where the schema would number them."""
     names = sql.SQL(", ").join(map(sql.Identifier, kept.columns))
     insert = sql.SQL("{} AS (INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {})")
-    source = sql.Identifier("pg_temp", f"kept_{number}")
+    source = put_aside(number)
     where = sql.Identifier(rows.schema, kept.table)
     return insert.format(sql.Identifier(f"p{number}"), where, names, names, source)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from pydantic import ValidationError
 
@@ -36,7 +36,7 @@ class Store(Protocol):
         """Write the manifest: from now on it is a backup."""
 
     def fetch(self, path: str, file: KeptFile) -> Path:
-        """Return a file that is as it was when it was kept."""
+        """Return a file of the pod's that is as it was when it was kept, whatever becomes of the place meanwhile."""
 
     def manifest(self, path: str) -> tuple[Manifest, str]:
         """Read the manifest; return it with the SHA-256 of its text."""
@@ -47,10 +47,11 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class VolumeStore:
-    """A mounted volume."""
+    """A mounted volume, which others may write to, and the folder of the pod's to which it is copied to be read."""
 
     root: Path
     place: str
+    near: Path
 
     def clear(self, tenant: str, uid: str) -> int:
         begun = [one for one in self._folders(f"{tenant}/{uid}/*") if not (one / MANIFEST).exists()]
@@ -82,9 +83,12 @@ class VolumeStore:
             _sync(one)
 
     def fetch(self, path: str, file: KeptFile) -> Path:
-        found = self._at(path) / file.name
-        check_file(found, file, where=f"{self.place}/{path}")
-        return found
+        found, near = self._at(path) / file.name, folder_below(self.near, path, place=self.place) / file.name
+        if not (near.exists() and is_kept(near, file)):
+            # What is looked at is what is read later: the copy.
+            with _opened(found, file, where=f"{self.place}/{path}") as opened:
+                take(iter(lambda: opened.read(BLOCK), b""), file, near, where=f"{self.place}/{path}")
+        return near
 
     def manifest(self, path: str) -> tuple[Manifest, str]:
         file = self._at(path) / MANIFEST
@@ -119,12 +123,34 @@ def digest(file: Path) -> str:
     return found.hexdigest()
 
 
-def check_file(file: Path, kept: KeptFile, *, where: str) -> None:
-    """Raise BackupError unless the file is as it was when it was kept."""
-    if not file.exists():
-        raise BackupError(f"{where} lacks {kept.name}")
-    if file.stat().st_size != kept.size or digest(file) != kept.sha256:
-        raise BackupError(f"{where}/{kept.name} is not what was written: its size or checksum differs")
+def is_kept(file: Path, kept: KeptFile) -> bool:
+    """Say whether the file is as it was when it was kept."""
+    return file.stat().st_size == kept.size and digest(file) == kept.sha256
+
+
+def take(blocks: Iterable[bytes], kept: KeptFile, to: Path, *, where: str) -> None:
+    """Write down what comes, and no more than was kept. Raises BackupError, and leaves none, when it is another."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    young = to.with_name(f".{to.name}")
+    found, size = sha256(), 0
+    with young.open("wb") as opened:
+        for block in blocks:
+            found.update(block)
+            size += opened.write(block)
+            if size > kept.size:
+                break
+    if (size, found.hexdigest()) != (kept.size, kept.sha256):
+        young.unlink()
+        raise differs(kept, where=where)
+    young.rename(to)
+
+
+def differs(kept: KeptFile, *, where: str) -> BackupError:
+    return BackupError(f"{where}/{kept.name} is not what was written: its size or checksum differs")
+
+
+def lacks(kept: KeptFile, *, where: str) -> BackupError:
+    return BackupError(f"{where} lacks {kept.name}")
 
 
 def newest_of(paths: Iterable[str], tenant: str, *, place: str) -> str:
@@ -155,6 +181,12 @@ def read_manifest(text: bytes, *, where: str) -> tuple[Manifest, str]:
             "image of the version that made the backup (--image)"
         )
     return found, sha256(text).hexdigest()
+
+
+def _opened(file: Path, kept: KeptFile, *, where: str) -> BinaryIO:
+    if not file.is_file():
+        raise lacks(kept, where=where)
+    return file.open("rb")
 
 
 def _sync(path: Path) -> None:

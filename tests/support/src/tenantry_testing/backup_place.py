@@ -69,7 +69,7 @@ class BackupPlace:
 
     @property
     def store(self) -> VolumeStore:
-        return VolumeStore(self.folder / "volume", "volume://backups")
+        return VolumeStore(self.folder / "volume", "volume://backups", self.folder / "work" / "backups")
 
     def _server(self, database: str) -> Server:
         port = self.postgres.port
