@@ -4,6 +4,7 @@ from tenantry_testing.hand_edits import EVERYTHING
 from tenantry_testing.tenant_world import TenantWorld
 
 BACK = (
+    "DROP TABLE tenantry.backups",
     "DROP TABLE tenantry.levels",
     "ALTER TABLE tenantry.tenants DROP COLUMN applied",
     "UPDATE tenantry.schema_version SET version = 'r0001'",

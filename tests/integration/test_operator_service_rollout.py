@@ -373,7 +373,7 @@ async def test_killed_at_every_write_of_a_release(plane: ControlPlane, after: bo
 
 async def test_an_api_server_that_does_not_answer_is_tried_again(serving: RolloutWorld) -> None:
     reconciler = serving.reconciler()
-    configuration = serving.operators._client.configuration
+    configuration = serving.operators._configuration
     host, configuration.host = configuration.host, "https://127.0.0.1:1"
     try:
         with pytest.raises(ApiUnreachable):
