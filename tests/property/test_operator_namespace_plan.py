@@ -13,6 +13,7 @@ from tenantry_crds import names as api
 from tenantry_crds.reasons import Reason
 from tenantry_crds.tenantnamespace import QUANTITY
 from tenantry_operator.model.adoption import Adoption
+from tenantry_operator.model.credentials import RotationNotes, applied_mark
 from tenantry_operator.model.namespace import Binding, DesiredNamespace, Subject
 from tenantry_operator.model.tenant import Deletion, DesiredTenant, Leaving
 from tenantry_operator.plan import actions as do
@@ -288,6 +289,50 @@ def test_a_secret_moves_as_it_is_and_there_is_one_at_any_time(namespace: Desired
     [after] = model.secrets.values()
     assert after.namespace == "acme"
     assert (after.data, after.applied, after.rotation) == (before.data, before.applied, before.rotation)
+
+
+@given(wanted, st.lists(st.integers(0, 20), max_size=4))
+@FEW
+def test_one_that_was_planted_in_the_namespace_is_overwritten(namespace: DesiredNamespace, crashes: list[int]) -> None:
+    """Whoever could write there, before an operator that keeps the Secret there came, chooses nothing."""
+    model = TenantModel(at_home(namespace))
+    run(model)
+    assert model.secret is not None
+    before = replace(model.secret, namespace="tenantry-system")
+    known = {**before.data, "password": "p" * 43}
+    forged = [
+        replace(before, data=known, applied=applied_mark(model.catalogue.roles[LOGIN].oid, "p" * 43)),
+        replace(before, rotation=RotationNotes(before.rotation.rotated_at, rotated_for="now")),
+    ]
+    for planted in forged:
+        model.secrets = {
+            "acme-database": before,
+            "acme/acme-database": replace(planted, namespace="acme", uid="planted", resource_version="0"),
+        }
+        for steps in [*crashes, None, None]:
+            run(model, steps)
+            assert model.passwords[LOGIN] == before.data["password"]
+        assert run(model) == ()
+        [after] = model.secrets.values()
+        assert (after.namespace, after.data, after.rotation) == ("acme", before.data, before.rotation)
+
+
+@given(wanted, st.lists(st.integers(0, 20), max_size=4))
+@FEW
+def test_a_rotation_that_is_due_waits_until_it_has_moved(namespace: DesiredNamespace, crashes: list[int]) -> None:
+    model = TenantModel(make_desired())
+    run(model)
+    rotate = replace(model.desired.credentials, rotate="now")
+    model.desired = at_home(namespace, credentials=rotate)
+    for steps in [*crashes, None, None, None]:
+        for action in plan_tenant(placed(model), model.observe()).actions[:steps]:
+            model.play(action)
+            assert model.secret is None or model.lets_in(), action
+    assert run(model) == ()
+    [after] = model.secrets.values()
+    assert (after.namespace, after.rotation.rotated_for) == ("acme", "now")
+    assert after.data["username"] != LOGIN
+    assert model.lets_in()
 
 
 @given(wanted, st.sampled_from(sorted(SECRET_HANDS)), st.booleans())

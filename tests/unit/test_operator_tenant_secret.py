@@ -29,9 +29,16 @@ def test_passwords_are_long_and_differ() -> None:
     assert all(len(one) == 43 for one in made)
 
 
-@pytest.mark.parametrize("password", ["", "a\nb", "a\x00b", "pässword", "x" * 513])
-def test_a_password_that_nobody_could_use_is_made_anew(password: str) -> None:
+@pytest.mark.parametrize(
+    "password", ["", "a", "x" * 42, "x" * 42 + "\n", "x" * 42 + "\0", "x" * 42 + "ä", "x y" * 20, "x" * 513]
+)
+def test_a_password_that_nobody_could_use_or_many_could_guess_is_made_anew(password: str) -> None:
     assert usable_password({"password": password}) is None
+
+
+def test_one_of_ours_is_kept() -> None:
+    made = new_password()
+    assert usable_password({"password": made}) == made
 
 
 def test_the_mark_shows_another_role_and_another_password() -> None:

@@ -65,7 +65,7 @@ class Rotation:
 
 def decide_rotation(desired: DesiredTenant, observed: ObservedTenant) -> Rotation:
     """Decide from what is there; the same at the same time, however often a process dies in between."""
-    memory, roles = remembered(observed), observed.catalogue.roles
+    memory, roles = remembered(desired, observed), observed.catalogue.roles
     current = active_login(desired.names, observed.catalogue, memory)
     other = roles.get(desired.names.other_login(current))
     if is_archived(desired):
@@ -111,8 +111,12 @@ def _in_turn(
     by_time = rotated_at and _next_by_time(desired, rotated_at)
     wanted = wanted or (by_time is not None and by_time <= desired.credentials.now)
     stray = other is not None and _is_stray(memory, roles.get(current), other)
-    if wanted and (other is None or stray):
+    moves = memory.namespace != desired.secret_namespace
+    if wanted and not moves and (other is None or stray):
         return _begun(desired, memory, current, old=roles.get(current))
+    if wanted and other is None:
+        # It moves as it is, so that of two Secrets that a crash leaves both are true.
+        return Rotation(current, memory.rotation, due=desired.credentials.now)
     if other is None or rotated_at is None:
         return Rotation(current, memory.rotation, due=by_time)
     idle = other.name not in observed.sessions
@@ -126,9 +130,13 @@ def as_before(rotation: Rotation, before: DesiredTenant) -> Rotation:
     return replace(rotation, archived=is_archived(before))
 
 
-def remembered(observed: ObservedTenant) -> ObservedSecret | None:
-    """Return the Secret that says what was; one of an earlier `secretName` is as good."""
-    return observed.secret or next(iter(observed.stale_secrets), None)
+def remembered(desired: DesiredTenant, observed: ObservedTenant) -> ObservedSecret | None:
+    """Return the Secret that says what was; one of an earlier `secretName` is as good.
+
+    One beside the operator is believed before one where tenants write: that may have been planted there.
+    """
+    known = [secret for secret in (observed.secret, *observed.stale_secrets) if secret is not None]
+    return next((secret for secret in known if secret.namespace == desired.system_namespace), next(iter(known), None))
 
 
 def active_login(names: TenantNames, catalogue: Catalogue, memory: ObservedSecret | None) -> str:

@@ -12,7 +12,8 @@ from tenantry_operator.plan.actions import DeleteSecret, ResetPassword, SetPassw
 from tenantry_operator.plan.endpoints import endpoint_keys, in_templates, reached_by_tenants, written
 from tenantry_operator.plan.tenant_rotation import Rotation, remembered
 
-LONGEST_PASSWORD: Final = 512
+PASSWORD: Final = re.compile(r"[-\w]{43,512}", re.ASCII)
+"""What we make has 43 of these; nothing that is easier to guess becomes a login's."""
 
 
 def binding(place: Place, *, schema: str, username: str, password: str) -> dict[str, str]:
@@ -49,9 +50,9 @@ def _filled(text: str, data: Mapping[str, str]) -> str:
 
 
 def usable_password(data: Mapping[str, str]) -> str | None:
-    """Return the password in a Secret, unless nobody could log in with it."""
+    """Return the password in a Secret, unless it is weaker than those that we make, or nobody could log in with it."""
     password = data.get("password", "")
-    return password if 0 < len(password) <= LONGEST_PASSWORD and password.isprintable() and password.isascii() else None
+    return password if PASSWORD.fullmatch(password) else None
 
 
 def secret_refusal(observed: ObservedTenant) -> tuple[Reason, str] | None:
@@ -68,14 +69,14 @@ def secret_refusal(observed: ObservedTenant) -> tuple[Reason, str] | None:
 def secret_actions(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
     """Give the login the password before the Secret says so: a crash between the two only repeats both."""
     return (
-        *_password(observed, rotation),
+        *_password(desired, observed, rotation),
         *_content(desired, observed, rotation),
         *_stale(desired, observed),
     )
 
 
-def _password(observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
-    why = _why_password(observed, rotation)
+def _password(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
+    why = _why_password(desired, observed, rotation)
     if why is not None:
         return (SetPassword(role=rotation.active, fresh=rotation.begun, reason=why),)
     if observed.refused_login == rotation.active:
@@ -83,10 +84,10 @@ def _password(observed: ObservedTenant, rotation: Rotation) -> tuple[TenantActio
     return ()
 
 
-def _why_password(observed: ObservedTenant, rotation: Rotation) -> str | None:
+def _why_password(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> str | None:
     if rotation.begun:
         return "it takes the place of the login before"
-    login, memory = observed.catalogue.roles.get(rotation.active), remembered(observed)
+    login, memory = observed.catalogue.roles.get(rotation.active), remembered(desired, observed)
     if login is None:
         return "the login has no password yet"
     if memory is None:
@@ -100,7 +101,7 @@ def _why_password(observed: ObservedTenant, rotation: Rotation) -> str | None:
 
 
 def _content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> tuple[TenantAction, ...]:
-    why = _why_content(desired, observed, rotation) or _why_password(observed, rotation)
+    why = _why_content(desired, observed, rotation) or _why_password(desired, observed, rotation)
     if why is None:
         return ()
     write = WriteSecret(
@@ -117,12 +118,14 @@ def _content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotatio
 
 
 def _why_content(desired: DesiredTenant, observed: ObservedTenant, rotation: Rotation) -> str | None:
-    secret = observed.secret
-    if secret is None:
+    secret, memory = observed.secret, remembered(desired, observed)
+    if secret is None or memory is None:
         return "there is no Secret"
     if rotation.begun:
         return "a rotation is due"
-    wanted = tenant_binding(desired, rotation.active, usable_password(secret.data) or "")
+    if (secret.applied, secret.rotation) != (memory.applied, memory.rotation):
+        return f"the Secret says something else than the one in {memory.namespace}"
+    wanted = tenant_binding(desired, rotation.active, usable_password(memory.data) or "")
     wrong = sorted(key for key in {*wanted, *secret.data} if wanted.get(key) != secret.data.get(key))
     if wrong:
         return f"the Secret is wrong in {', '.join(wrong)}"

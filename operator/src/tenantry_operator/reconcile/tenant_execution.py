@@ -226,7 +226,7 @@ class TenantExecution:
         executed: Executed,
     ) -> Problem | None:
         here = [action for action in actions if isinstance(action, ServerAction)]
-        context = Context(desired.names, desired.place.database, await self._verifier(here, observed))
+        context = Context(desired.names, desired.place.database, await self._verifier(here, desired, observed))
         database = None if isinstance(here[0], DatabaseAction) else self._inside
         async with (
             self._servers.connection(self._address, database=database) as connection,
@@ -282,16 +282,16 @@ class TenantExecution:
             return locked(watched.blockers)
         return _problem_of(applied.failed[-1]) if applied.failed else None
 
-    async def _verifier(self, actions: Sequence[ServerAction], observed: ObservedTenant) -> str:
+    async def _verifier(self, actions: Sequence[ServerAction], desired: DesiredTenant, observed: ObservedTenant) -> str:
         asked = [action for action in actions if isinstance(action, SetPassword)]
         if not asked:
             return ""
-        return await scram_verifier(self._choose_password(observed, fresh=asked[0].fresh))
+        return await scram_verifier(self._choose_password(desired, observed, fresh=asked[0].fresh))
 
-    def _choose_password(self, observed: ObservedTenant, *, fresh: bool = False) -> str:
+    def _choose_password(self, desired: DesiredTenant, observed: ObservedTenant, *, fresh: bool = False) -> str:
         """Keep the Secret's password if it can be used, unless a fresh one is asked for; one for the whole plan."""
         if not self._password:
-            memory = None if fresh else remembered(observed)
+            memory = None if fresh else remembered(desired, observed)
             self._password = (memory and usable_password(memory.data)) or new_password()
         return self._password
 
@@ -310,7 +310,7 @@ class TenantExecution:
     def _wanted_secret(self, action: WriteSecret, desired: DesiredTenant, observed: ObservedTenant) -> WantedSecret:
         if action.login not in self._oids:
             raise LookupError("the login has no oid: it was neither observed nor made")
-        password = self._choose_password(observed)
+        password = self._choose_password(desired, observed)
         return WantedSecret(
             name=action.name,
             namespace=action.namespace,

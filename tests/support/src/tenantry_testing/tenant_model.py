@@ -275,11 +275,11 @@ class TenantModel:
 
     def _password(self) -> str:
         seen, others = seen_secrets(self.secrets, self.desired, self.namespace.observe())
-        secret = None if self.fresh else remembered(ObservedTenant(secret=seen, stale_secrets=others))
+        secret = None if self.fresh else remembered(self.desired, ObservedTenant(secret=seen, stale_secrets=others))
         kept = usable_password(secret.data) if secret else None
         if kept is None and not self.chosen:
             self.made += 1
-            self.chosen = f"password-{self.made}"
+            self.chosen = f"password-{self.made}".ljust(43, "_")
         return kept or self.chosen
 
     def _set_password(self, action: do.SetPassword) -> None:
