@@ -41,7 +41,7 @@ async def lose_secret(world: TenantWorld) -> None:
 
 
 async def edit_password(world: TenantWorld) -> None:
-    changes = {"stringData": {"password": "chosen-by-a-hand"}}
+    changes = {"stringData": {"password": "chosen-by-a-hand" * 3}}
     await world.kube.merge_patch(SECRETS, "acme-database", changes, namespace=world.settings.namespace)
 
 
