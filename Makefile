@@ -5,6 +5,8 @@ PY := .venv/bin/python
 RESULTS := .tenantry/results
 # A file stays in one worker, for its tests may share a world; a worker that dies ends the run.
 WORKERS := -n 2 --dist loadfile --max-worker-restart=0
+# The administrator of the Postgres of db-start.
+DB_URL := postgresql://postgres@127.0.0.1:25432/postgres
 RUN := ./scripts/env && PATH="$(CURDIR)/.venv/bin:$(CURDIR)/.tenantry/bin:$$PATH"
 
 .PHONY: help
@@ -34,6 +36,18 @@ cluster: ## Bring up a cluster: TENANTRY_KUBECONFIG, else kind, else the local n
 .PHONY: cluster-down
 cluster-down: ## Take the cluster down that we brought up
 	@$(RUN) $(PY) -m tenantry_cluster down
+
+.PHONY: db-start
+db-start: ## A Postgres for development on this machine, in .tenantry/db (ARGS=--help)
+	@$(RUN) tenantry db start $(ARGS)
+
+.PHONY: db-stop
+db-stop: ## Stop it; its data stays
+	@$(RUN) tenantry db stop $(ARGS)
+
+.PHONY: db-reset
+db-reset: ## Empty it of what tenantry made (ARGS=--print says what)
+	@export PGPASSWORD="$$(cat .tenantry/db/password)"; $(RUN) tenantry db reset $(DB_URL) $(ARGS)
 
 .PHONY: doctor
 doctor: ## Say what this machine has, lacks, and how to cure it

@@ -47,6 +47,7 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
 def test_the_cluster_is_named_alike_everywhere() -> None:
     """A command that asks the cluster takes these by the same names; only those that are listed ask none."""
     without = {("version",), ("explain",), ("operator", "run"), ("migrate", "sql")}
+    without |= {("db", verb) for verb in ("init", "start", "stop", "status", "reset")}
     wanted = {"--kubeconfig", "--context"}
     for words, command in commands():
         options = {option for one in command.params for option in one.opts}

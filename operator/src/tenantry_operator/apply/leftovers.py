@@ -29,15 +29,21 @@ async def drop_trial(connection: AsyncConnection[Any], trial: Trial) -> bool:
         if await _one(connection, MARK, trial.database) != scratch_mark(trial.uid, trial.installation):
             return False
         database = sql.Identifier(trial.database)
-        for login in await _lent(connection, trial.database):
-            async with connection.transaction():
-                await connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, login))
-                await connection.execute(sql.SQL("DROP ROLE {}").format(login))
+        await drop_lent(connection, trial.database)
         await connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
     finally:
         if not connection.closed:
             await connection.execute("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPACE, number))
     return True
+
+
+async def drop_lent(connection: AsyncConnection[Any], database: str) -> None:
+    """Drop the logins that were lent for a database. Raises psycopg.Error."""
+    for login in await _lent(connection, database):
+        async with connection.transaction():
+            revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM {}")
+            await connection.execute(revoke.format(sql.Identifier(database), login))
+            await connection.execute(sql.SQL("DROP ROLE {}").format(login))
 
 
 async def _lent(connection: AsyncConnection[Any], database: str) -> list[sql.Identifier]:

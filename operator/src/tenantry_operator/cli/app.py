@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tenantry_operator.cli import breaker, migrate, operator, tenant, uninstall
+from tenantry_operator.cli import breaker, db, migrate, operator, tenant, uninstall
 from tenantry_operator.cli.doctor import EPILOG as DOCTOR_EPILOG
 from tenantry_operator.cli.doctor import doctor
 from tenantry_operator.cli.explain import EPILOG as EXPLAIN_EPILOG
@@ -46,6 +46,7 @@ def own_commands() -> typer.Typer:
     app.command(name="plan", epilog=PLAN_EPILOG, cls=PlanCommand)(plan)
     app.command(name="explain", epilog=EXPLAIN_EPILOG)(explain)
     app.add_typer(breaker.app, name="breaker")
+    app.add_typer(db.app, name="db")
     app.command(name="uninstall", epilog=uninstall.EPILOG)(uninstall.uninstall)
     app.command(name="version")(version)
     return app

@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 from tenantry_cluster.certificates import Authority
+from tenantry_operator.cli.db_preparation import Wanted, prepare, verifier_of
 from tenantry_testing.postgres_versions import programs_of
 
 SUPERUSER = "postgres"
@@ -125,16 +126,9 @@ class PostgresServer:
         ships them: closing them is the operator's work.
         """
         login = Login(name, secrets.token_urlsafe(16))
-        role = sql.Identifier(name)
         with self.connect() as connection:
-            connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}").format(
-                    role, sql.Literal(login.password)
-                )
-            )
-            connection.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(role))
-            for database in databases:
-                self.make_database(database, owner=name)
+            verifier = verifier_of(connection, name, login.password)
+            prepare(connection, Wanted(name, tuple(databases)), verifier=verifier)
         return login
 
     def make_database(self, name: str, *, owner: str) -> None:
