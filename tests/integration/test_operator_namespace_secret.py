@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from tenantry_crds import names as api
 from tenantry_operator.clients.kube import NAMESPACES, SECRETS, TENANTS, RawObject
-from tenantry_operator.clients.resources import ROLEBINDINGS
+from tenantry_operator.clients.resources import NETWORKPOLICIES, ROLEBINDINGS
 from tenantry_operator.reconcile import tenant_secrets
 from tenantry_testing.namespace_hands import edit_by_hand, remove_namespace
 from tenantry_testing.tenant_world import TenantWorld
@@ -190,6 +191,53 @@ async def test_retain_drops_it_also_when_the_way_in_was_taken(world: TenantWorld
     assert await world.kube.get(TENANTS, "acme") is None
     assert await world.secret(NAME, "acme") == {}
     assert await world.kube.get(NAMESPACES, "acme") is not None
+
+
+async def test_retain_takes_access_though_somebody_keeps_us_from_the_secret(world: TenantWorld) -> None:
+    before = await provisioned(world)
+    binding = await world.kube.get(ROLEBINDINGS, "tenantry-credentials", namespace="acme")
+    assert binding is not None
+    await world.kube.delete(ROLEBINDINGS, "tenantry-credentials", namespace="acme")
+    kept = {"name": "tenantry-credentials", "namespace": "acme", "finalizers": ["example.com/held"]}
+    role = {**binding["roleRef"], "name": "view"}
+    await world.kube.create(ROLEBINDINGS, binding | {"metadata": kept, "roleRef": role})
+    await world.kube.merge_patch(TENANTS, "acme", {"spec": {"deletionProtection": "Disabled"}})
+    await world.kube.delete(TENANTS, "acme")
+    for _ in range(2):
+        await world.reconcile("acme")
+    with pytest.raises(psycopg.OperationalError):
+        world.login(before)
+    tenant = await world.tenant("acme")
+    assert "finalizers: example.com/held" in world.message(tenant, "Deleting")
+    assert await world.secret(NAME, "acme") == before
+    free = {"metadata": {"finalizers": None}}
+    await world.kube.merge_patch(ROLEBINDINGS, "tenantry-credentials", free, namespace="acme")
+    for _ in range(2):
+        await world.reconcile("acme")
+    assert await world.kube.get(TENANTS, "acme") is None
+    assert await world.secret(NAME, "acme") == {}
+
+
+async def test_a_foreign_secret_does_not_keep_the_tenant_from_repair(world: TenantWorld) -> None:
+    await provisioned(world)
+    await world.kube.delete(SECRETS, NAME, namespace="acme")
+    theirs = {"metadata": {"name": NAME, "namespace": "acme"}, "stringData": {"password": "theirs"}}
+    await world.kube.create(SECRETS, {"apiVersion": "v1", "kind": "Secret", **theirs})
+    await world.kube.delete(NETWORKPOLICIES, "tenantry-default-deny", namespace="acme")
+    world.execute("GRANT USAGE ON SCHEMA s_acme TO PUBLIC")
+    await world.sweep()
+    tenant = await world.tenant("acme")
+    assert world.condition(tenant, "Ready") == ("False", "NotOurs")
+    assert world.condition(tenant, "CredentialsReady") == ("False", "NotOurs")
+    assert world.condition(tenant, "DatabaseReady") == ("True", "Provisioned")
+    assert await world.kube.get(NETWORKPOLICIES, "tenantry-default-deny", namespace="acme") is not None
+    assert world.fetch("SELECT has_schema_privilege('public', 's_acme', 'USAGE')") == [(False,)]
+    await world.reconcile("acme")
+    await world.kube.delete(SECRETS, NAME, namespace="acme")
+    for _ in range(2):
+        await world.sweep()
+    world.login(await world.secret(NAME, "acme")).close()
+    await world.settle()
 
 
 async def test_it_is_suspended_archived_and_rotated_where_it_is(world: TenantWorld) -> None:

@@ -1,8 +1,10 @@
 """A Tenant's namespace: a played plan leaves an empty one, from any state, through any crash; others' stay."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,10 +17,10 @@ from tenantry_crds.tenantnamespace import QUANTITY
 from tenantry_operator.model.adoption import Adoption
 from tenantry_operator.model.credentials import RotationNotes, applied_mark
 from tenantry_operator.model.namespace import Binding, DesiredNamespace, Subject
-from tenantry_operator.model.tenant import Deletion, DesiredTenant, Leaving
+from tenantry_operator.model.tenant import Catalogue, Deletion, DesiredTenant, Grant, Leaving, ObservedSecret, RowState
 from tenantry_operator.plan import actions as do
 from tenantry_operator.plan import namespace_manifests as manifests
-from tenantry_operator.plan.tenant import plan_tenant
+from tenantry_operator.plan.tenant import Plan, plan_tenant
 from tenantry_operator.plan.tenant_deletion import deletion_actions
 from tenantry_operator.plan.tenant_namespace import (
     namespace_actions,
@@ -27,7 +29,7 @@ from tenantry_operator.plan.tenant_namespace import (
     namespace_waited_for,
 )
 from tenantry_operator.plan.tenant_secret_place import housed
-from tenantry_testing.namespace_model import NamespaceModel, canonical
+from tenantry_testing.namespace_model import NamespaceModel, Refused, canonical
 from tenantry_testing.tenant_damages import LOGIN, make_desired
 from tenantry_testing.tenant_model import TenantModel
 
@@ -433,6 +435,177 @@ def test_retain_leaves_no_secret_in_the_namespace(namespace: DesiredNamespace, h
     run(model)
     assert model.secrets == {}
     assert model.namespace.body is not None
+
+
+WAY_IN = ("RoleBinding", manifests.SECRETS_BINDING)
+ONCE_OR_TWICE = settings(max_examples=4)
+"""What the namespace holds besides makes no difference."""
+
+HELD = "example.com/held"
+"""A finalizer that nobody removes."""
+
+
+def hold_way_in(model: TenantModel, *, role: str | None = None, leaves: bool = True) -> None:
+    """Do what an admin of the namespace can: keep the binding from going, maybe with a role that lets nobody in."""
+    binding = model.namespace.children[WAY_IN]
+    binding["metadata"] |= {"finalizers": [HELD]} | ({"deletionTimestamp": "now"} if leaves else {})
+    if role is not None:
+        binding["roleRef"] = {**binding["roleRef"], "name": role}
+
+
+def run_past_refusals(model: TenantModel) -> Plan:
+    """Play a plan as a pass does: what is refused in the namespace keeps nothing else from being done."""
+    plan = plan_tenant(placed(model), model.observe())
+    for action in plan.actions:
+        with suppress(Refused):
+            model.play(action)
+    return plan
+
+
+def rotated(model: TenantModel, note: str = "now") -> DesiredTenant:
+    return replace(model.desired, credentials=replace(model.desired.credentials, rotate=note))
+
+
+def theirs_in_place(model: TenantModel) -> ObservedSecret:
+    """Put somebody else's Secret in the place of the tenant's, as whoever may write in the namespace can."""
+    [(key, secret)] = model.secrets.items()
+    model.secrets[key] = replace(secret, ours=False, uid="theirs", data={"password": "theirs"}, applied=None)
+    return model.secrets[key]
+
+
+@given(wanted)
+@ONCE_OR_TWICE
+def test_a_foreign_secret_in_the_namespace_keeps_nothing_else_from_repair(namespace: DesiredNamespace) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    logins, theirs = model.live_logins(), theirs_in_place(model)
+    model.desired = rotated(model)
+    model.namespace.children = {WAY_IN: model.namespace.children[WAY_IN]}
+    opened = Grant(model.names.service_schema, "PUBLIC", "USAGE")
+    model.catalogue = replace(model.catalogue, schema_grants=model.catalogue.schema_grants | {opened})
+    plan = plan_tenant(placed(model), model.observe())
+    model.play_all(plan.actions)
+    assert plan.refusal is None
+    assert plan.credentials_problem is not None
+    assert (plan.credentials_problem.reason, plan.credentials_problem.lasting) == (Reason.NOT_OURS, True)
+    assert opened not in model.catalogue.schema_grants
+    assert namespace_actions(model.desired, model.namespace.observe()) == ()
+    assert (list(model.secrets.values()), model.live_logins()) == ([theirs], logins)
+    assert run(model) == ()
+
+
+@given(wanted, st.sampled_from([Lifecycle.SUSPENDED, Lifecycle.ARCHIVED, *Leaving]))
+@ONCE_OR_TWICE
+def test_access_is_taken_beside_a_foreign_secret_that_is_left_alone(
+    namespace: DesiredNamespace, way: Lifecycle | Leaving
+) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    theirs = theirs_in_place(model)
+    if isinstance(way, Leaving):
+        model.desired = replace(model.desired, deletion=Deletion(way, protected=False))
+    else:
+        model.desired = replace(model.desired, lifecycle=way)
+    plan = plan_tenant(placed(model), model.observe())
+    model.play_all(plan.actions)
+    assert plan.refusal is None
+    assert model.live_logins() == set()
+    assert list(model.secrets.values()) == [theirs]
+    assert (plan.credentials_problem is not None) == (way is Lifecycle.SUSPENDED)
+    assert plan.unfinished is None
+
+
+@given(wanted, st.booleans())
+@ONCE_OR_TWICE
+def test_retain_takes_access_and_waits_while_it_cannot_see_the_secret(
+    namespace: DesiredNamespace, leaves: bool
+) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    hold_way_in(model, role="view", leaves=leaves)
+    model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+    assert run_past_refusals(model).namespace_problem is not None
+    assert model.live_logins() == set()
+    problem = run_past_refusals(model).namespace_problem
+    assert problem is not None
+    assert HELD in problem.message
+    assert len(model.secrets) == 1
+    del model.namespace.children[WAY_IN]
+    assert run_past_refusals(model).namespace_problem is not None, "it is seen by the next pass"
+    assert run_past_refusals(model).namespace_problem is None
+    assert model.secrets == {}
+    assert plan_tenant(placed(model), model.observe()).is_empty
+
+
+@given(wanted, st.booleans())
+@ONCE_OR_TWICE
+def test_a_way_in_that_does_not_go_is_used_for_as_long_as_it_is_there(
+    namespace: DesiredNamespace, retained: bool
+) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    hold_way_in(model)
+    if retained:
+        model.desired = replace(model.desired, deletion=Deletion(Leaving.RETAIN, protected=False))
+        run(model)
+        assert model.secrets == {}
+        return
+    model.desired = rotated(model)
+    run(model)
+    assert len(model.live_logins()) == 2
+    later = replace(model.desired.credentials, now=model.desired.credentials.now + timedelta(hours=2))
+    model.desired = replace(model.desired, credentials=later)
+    run(model)
+    assert len(model.live_logins()) == 1
+    assert model.lets_in()
+
+
+@given(wanted, st.booleans())
+@ONCE_OR_TWICE
+def test_an_overlap_ends_also_while_the_secret_waits_for_its_place(namespace: DesiredNamespace, over: bool) -> None:
+    model = TenantModel(make_desired())
+    run(model)
+    model.desired = rotated(model)
+    run(model)
+    [kept] = model.secrets.values()
+    now = model.desired.credentials.now + timedelta(hours=2 if over else 0)
+    model.sessions = frozenset(model.live_logins())
+    model.desired = at_home(namespace, credentials=replace(model.desired.credentials, now=now))
+    model.secrets["acme/acme-database"] = replace(kept, namespace="acme", ours=False, uid="theirs", data={})
+    settle(model.namespace, model.desired)
+    plan = plan_tenant(placed(model), model.observe())
+    model.play_all(plan.actions)
+    assert plan.credentials_problem is not None
+    assert model.live_logins() == ({kept.data["username"]} if over else set(model.names.logins))
+    assert model.secrets[kept.name] == kept
+
+
+@given(wanted, st.booleans())
+@ONCE_OR_TWICE
+def test_a_secret_that_anybody_in_the_namespace_can_make_is_no_proof_of_data(
+    namespace: DesiredNamespace, marked: bool
+) -> None:
+    model = TenantModel(at_home(namespace))
+    actions = plan_tenant(placed(model), model.observe()).actions
+    model.play_all(one for one in actions if isinstance(one, do.RecordTenant | do.NamespaceAction))
+    model.row = replace(model.row, version=None, state=RowState.PROVISIONING) if model.row else None
+    applied = "16385:0" if marked else None
+    forged = ObservedSecret("acme-database", "acme", "e", "1", ours=True, data={}, applied=applied)
+    model.secrets["acme/acme-database"] = forged
+    assert plan_tenant(placed(model), model.observe()).refusal is None
+    run(model)
+    assert model.lets_in()
+
+
+@given(wanted)
+@ONCE_OR_TWICE
+def test_a_secret_in_the_namespace_tells_of_data_when_registry_and_server_are_lost(namespace: DesiredNamespace) -> None:
+    model = TenantModel(at_home(namespace))
+    run(model)
+    model.row, model.catalogue = None, Catalogue()
+    refusal = plan_tenant(placed(model), model.observe()).refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.DATA_MISSING
 
 
 @given(every_quantity)

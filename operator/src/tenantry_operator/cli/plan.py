@@ -197,8 +197,8 @@ class Planner:
             said = f"DatabaseServer {foreseen.address.name} is not prepared yet, or by another installation"
             return replace(known, outcome=Outcome.BLOCKED, reason=Reason.PROVISIONING, message=said)
         held = tuple(f"left undone, since drift is only reported: {step}" for step in steps_of(plan.held))
-        kept_from = plan.extension_problem
-        beside = (f"{kept_from.reason}: {kept_from.message}",) if kept_from else ()
+        kept_from = (plan.credentials_problem, plan.extension_problem)
+        beside = tuple(f"{one.reason}: {one.message}" for one in kept_from if one is not None)
         known = replace(known, notes=(*known.notes, *held, *beside))
         changed = bool(plan.actions or known.changes)
         return replace(known, outcome=Outcome.CHANGES if changed else Outcome.NOTHING, steps=steps_of(plan.actions))

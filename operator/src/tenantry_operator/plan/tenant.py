@@ -9,6 +9,7 @@ from tenantry_operator.model.tenant import (
     DesiredTenant,
     Leaving,
     Marker,
+    ObservedSecret,
     ObservedTenant,
     RegistryRow,
     RowState,
@@ -42,7 +43,12 @@ from tenantry_operator.plan.tenant_rotation import (
     left_alone,
 )
 from tenantry_operator.plan.tenant_secret import secret_actions, secret_refusal
-from tenantry_operator.plan.tenant_secret_place import credentials_barred, opened_first, opening_actions
+from tenantry_operator.plan.tenant_secret_place import (
+    credentials_barred,
+    opened_first,
+    opening_actions,
+    secret_waited_for,
+)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,13 @@ def had_data(desired: DesiredTenant, observed: ObservedTenant) -> bool:
     recorded = observed.row is not None and observed.row.version is not None
     secrets = (observed.secret, *observed.stale_secrets)
     marked = observed.catalogue.marker is not None and not is_unfinished(desired, observed)
-    return recorded or marked or any(secret is not None and secret.ours for secret in secrets)
+    return recorded or marked or any(secret is not None and _attests(desired, observed, secret) for secret in secrets)
+
+
+def _attests(desired: DesiredTenant, observed: ObservedTenant, secret: ObservedSecret) -> bool:
+    """Whether a Secret proves that there was data. People write in the tenant's namespace, which the row is before."""
+    beside = secret.namespace == desired.system_namespace
+    return secret.ours and (beside or (observed.row is None and secret.applied is not None))
 
 
 def _gone(desired: DesiredTenant, catalogue: Catalogue) -> list[str]:
@@ -259,18 +271,18 @@ def _plan_deletion(desired: DesiredTenant, observed: ObservedTenant, *, identity
         # What is kept, or backed up before, has to be seen.
         ways = tuple(_ways_in(desired, mine.catalogue, identity=identity))
         return Plan(ways, id=identity, again=seen_later(mine.catalogue))
-    opening = opening_actions(desired, observed.namespace) if deletion.leaving is Leaving.RETAIN else ()
-    if opening:
-        # What it keeps of the namespace must not hold a Secret that we could not see.
-        return Plan(opening, id=identity, again="the Secret in the Tenant's namespace is looked for next")
     backup = backup_step(desired, mine)
     if backup is not None:
         return Plan(backup.actions, id=identity, waits_for=backup.problem)
     dropped = deletion_actions(desired, mine, leaving=deletion.leaving, backup=allowed_by(desired, mine))
-    actions = (*dropped, *backup_ended(mine))
+    opening = opening_actions(desired, observed.namespace) if deletion.leaving is Leaving.RETAIN else ()
     waits = namespace_waited_for(desired, observed.namespace, leaving=deletion.leaving)
-    unread = Problem(Reason.KUBERNETES_ERROR, observed.secret_unread) if observed.secret_unread else None
-    return Plan(actions, id=identity, namespace_problem=waits or unread, finishes_drop=finishes)
+    return Plan(
+        (*opening, *dropped, *backup_ended(mine)),
+        id=identity,
+        namespace_problem=waits or secret_waited_for(desired, observed, leaving=deletion.leaving),
+        finishes_drop=finishes,
+    )
 
 
 def _held(deletion: Deletion) -> Refusal | None:

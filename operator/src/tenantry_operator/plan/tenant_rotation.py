@@ -88,12 +88,26 @@ def decide_rotation(desired: DesiredTenant, observed: ObservedTenant) -> Rotatio
 
 
 def left_alone(desired: DesiredTenant, observed: ObservedTenant) -> Rotation:
-    """Leave the logins as they are, for the Secret is not known now, or has no place; make none that is not there."""
+    """Leave the logins as they are, for the Secret is not known now, or has no place; make none that is not there.
+
+    An overlap that is known to be over ends all the same.
+    """
     if is_archived(desired):
         return decide_rotation(desired, observed)
-    roles, current = observed.catalogue.roles, active_login(desired.names, observed.catalogue, None)
+    roles, memory = observed.catalogue.roles, _kept_beside(desired, observed)
+    current = active_login(desired.names, observed.catalogue, memory)
     other = roles.get(desired.names.other_login(current))
+    if other is not None and memory is not None and is_open(desired) and _attests(memory, roles.get(current)):
+        expires_at = memory.rotation.previous_expires_at
+        if expires_at is not None and expires_at <= desired.credentials.now:
+            return Rotation(current, memory.rotation, ended=other.name)
     return Rotation(current, RotationNotes(), previous=other.name if other else None, withheld=current not in roles)
+
+
+def _kept_beside(desired: DesiredTenant, observed: ObservedTenant) -> ObservedSecret | None:
+    """Return the Secret that waits beside the operator for its place in the namespace; nobody else writes in it."""
+    kept = (one for one in observed.stale_secrets if one.ours and one.namespace == desired.system_namespace)
+    return next(kept, None)
 
 
 def _in_turn(

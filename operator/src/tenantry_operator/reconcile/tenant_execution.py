@@ -153,7 +153,8 @@ class TenantExecution:
         for where, group in groupby(actions, _where):
             members = tuple(group)
             if where == "namespace":
-                executed.namespace_problem = await self._on_namespace(members, executed)
+                found = await self._on_namespace(members, executed)
+                executed.namespace_problem = executed.namespace_problem or found
                 continue
             problem = await self._group(where, members, desired=desired, observed=observed, executed=executed)
             if problem is not None:

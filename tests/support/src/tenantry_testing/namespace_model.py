@@ -80,7 +80,7 @@ class NamespaceModel:
             return
         if held["metadata"]["uid"] != uid:
             raise Refused("another object of the name")
-        if kind == "Namespace":
+        if kind == "Namespace" or held["metadata"].get("finalizers"):
             held["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         else:
             del self.children[kind, name]
